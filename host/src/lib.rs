@@ -1,0 +1,13 @@
+//! Taskwarden: a host that runs background tasks inside WebAssembly sandboxes.
+//!
+//! The floors of the house, each of which uses only those below it: `app` and `cli`; `http` and `scheduler`; `registry`;
+//! `store` and `runtime`; `plugin`; `task`, `limits`, `clock` and `event`. ARCHITECTURE.md is the map.
+
+pub mod clock;
+pub mod event;
+pub mod limits;
+pub mod plugin;
+pub mod registry;
+pub mod runtime;
+pub mod store;
+pub mod task;

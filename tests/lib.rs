@@ -1,0 +1,1 @@
+//! Nothing to see: the tests live in `it/`.
