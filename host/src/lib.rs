@@ -7,6 +7,7 @@ pub mod cli;
 pub mod clock;
 pub mod event;
 pub mod limits;
+pub mod metrics;
 pub mod plugin;
 pub mod registry;
 pub mod runtime;
