@@ -308,7 +308,10 @@ impl ClientEnvironment {
 }
 
 fn parse_table(origin: &str, text: &str) -> Result<toml::Table, ConfigError> {
-    text.parse().map_err(|error: toml::de::Error| ConfigError::Wrong { origin: origin.to_owned(), message: error.to_string().trim_end().to_owned() })
+    text.parse().map_err(|error: toml::de::Error| ConfigError::Wrong {
+        origin: origin.to_owned(),
+        message: error.to_string().trim_end().to_owned(),
+    })
 }
 
 fn build(origin: &str, table: toml::Table) -> Result<Config, ConfigError> {
@@ -378,7 +381,10 @@ mod tests {
 
     #[test]
     fn the_environment_wins_over_the_file() {
-        let config = from("[queue]\npoll_ms = 7\nlease_ms = 9", &[("TASKWARDEN_QUEUE__POLL_MS", "8"), ("TASKWARDEN_HOST_NAME", "a b"), ("PATH", "x")]);
+        let config = from(
+            "[queue]\npoll_ms = 7\nlease_ms = 9",
+            &[("TASKWARDEN_QUEUE__POLL_MS", "8"), ("TASKWARDEN_HOST_NAME", "a b"), ("PATH", "x")],
+        );
         let config = config.expect("good");
         assert_eq!((config.queue.poll_ms, config.queue.lease_ms, config.host_name.as_str()), (8, 9, "a b"));
     }

@@ -12,5 +12,6 @@ pub mod metrics;
 pub mod plugin;
 pub mod registry;
 pub mod runtime;
+pub mod scheduler;
 pub mod store;
 pub mod task;

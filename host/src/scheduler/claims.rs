@@ -1,0 +1,115 @@
+//! Permit, then listen, then look.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use super::held::Stop;
+use super::local_queue::WAIT_MAX;
+use crate::clock::UnixMs;
+use crate::store::{Claim, ClaimRequest, Claimed, ClaimedTask};
+
+/// Claims tasks for as long as there is room, until `shutdown`.
+pub(super) async fn run(shared: &Arc<Shared>, shutdown: &CancellationToken) {
+    let ended = shutdown.cancelled();
+    tokio::pin!(ended);
+    loop {
+        let room = tokio::select! {
+            () = &mut ended => return,
+            room = shared.queue.room() => room,
+        };
+        // Armed before the look: what arrives in between rings it.
+        let bell = shared.parts.bells.work.notified();
+        tokio::pin!(bell);
+        bell.as_mut().enable();
+        let claimed = claim(shared, room).await;
+        let (full, next_due) = (claimed.tasks.len() >= room as usize, claimed.next_due);
+        take_in(shared, claimed.tasks);
+        if full {
+            continue;
+        }
+        tokio::select! {
+            () = &mut ended => return,
+            () = bell => {}
+            () = shared.parts.clock.sleep(wait_for(shared, next_due)) => {}
+        }
+    }
+}
+
+async fn claim(shared: &Shared, room: u32) -> Claimed {
+    let request = ClaimRequest { host: Arc::clone(&shared.config.host), now: shared.parts.clock.now(), max_tasks: room };
+    match shared.parts.store.claim(request).await {
+        Ok(claimed) => claimed,
+        Err(error) => {
+            // The next look comes after the poll interval: the queue is durable, only time is lost.
+            tracing::error!(%error, "could not claim tasks; trying again");
+            Claimed::default()
+        }
+    }
+}
+
+fn take_in(shared: &Shared, tasks: Vec<ClaimedTask>) {
+    if !tasks.is_empty() {
+        shared.held.add(tasks.iter().map(|task| task.claim));
+        shared.queue.put(tasks);
+    }
+}
+
+fn wait_for(shared: &Shared, next_due: Option<UnixMs>) -> std::time::Duration {
+    let poll = shared.config.poll;
+    // At least a millisecond: a task that became due while we looked must not make a busy loop.
+    next_due.map_or(poll, |due| due.since(shared.parts.clock.now()).clamp(std::time::Duration::from_millis(1), poll))
+}
+
+/// Gives claimed tasks back that no thread took in time: another host may be free, and a more urgent task may have come.
+pub(super) async fn return_overdue(shared: Arc<Shared>, stopped: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stopped.cancelled() => return,
+            () = shared.queue.filled() => {}
+        }
+        shared.parts.clock.sleep(WAIT_MAX).await;
+        let overdue = shared.queue.overdue();
+        if !overdue.is_empty() {
+            tracing::debug!(tasks = overdue.len(), "gave back tasks that no slot took in time");
+            let places = overdue.iter().map(|task| (task.claim, task.ready_at)).collect();
+            give_back(&shared, places).await;
+        }
+    }
+}
+
+/// Puts claims back in the queue at their old places.
+pub(super) async fn give_back(shared: &Shared, places: Vec<(Claim, UnixMs)>) {
+    let mut by_place: BTreeMap<UnixMs, Vec<Claim>> = BTreeMap::new();
+    for (claim, ready_at) in places {
+        shared.held.remove(claim);
+        by_place.entry(ready_at).or_default().push(claim);
+    }
+    for (ready_at, claims) in by_place {
+        if let Err(error) = shared.parts.store.give_back(claims, ready_at).await {
+            // They stay claimed until this host's lease ends or it starts anew; then they are taken back as lost.
+            tracing::error!(%error, "could not give tasks back");
+        }
+    }
+}
+
+/// Ends the day: what waits goes back, what runs may end within the drain time, the rest is stopped and goes back too.
+pub(super) async fn drain(shared: &Arc<Shared>) {
+    let waiting = shared.queue.empty();
+    give_back(shared, waiting.iter().map(|task| (task.claim, task.ready_at)).collect()).await;
+    let running = shared.queue.running();
+    if running > 0 {
+        tracing::info!(running, drain_ms = shared.config.drain.as_millis(), "waiting for running tasks to end");
+    }
+    let all_ended = async {
+        while shared.queue.running() > 0 {
+            shared.queue.changed().await;
+        }
+    };
+    tokio::select! {
+        () = all_ended => {}
+        () = shared.parts.clock.sleep(shared.config.drain) => shared.held.stop_all(Stop::Shutdown),
+    }
+}

@@ -1,0 +1,131 @@
+//! From a queued task to a recorded result: permit, claim, run, finish.
+//!
+//! The pieces run side by side and meet in three places: `LocalQueue` (claimed, waiting for a guest thread), `Held` (every claim of this
+//! host, so that it can be stopped) and the finisher's channel (ended, waiting to be recorded).
+//!
+//! * `claims`: asks the store for as many tasks as there is room for; arms the bell before it looks.
+//! * `threads`: one guest each at a time. Guest code runs here and nowhere else, so that it never holds up the async side.
+//! * `attempt`: one attempt from claim to outcome.
+//! * `finisher`: records ends in batches.
+//! * `lease`: heartbeat, cancellation, taking back what dead hosts held.
+//! * `janitor`: retention.
+
+mod attempt;
+mod claims;
+mod finisher;
+mod held;
+mod janitor;
+mod lease;
+mod local_queue;
+mod ports;
+mod run_ahead;
+mod threads;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::SharedClock;
+use crate::event::{Bells, EventBus};
+use crate::limits::Limits;
+use crate::metrics::Metrics;
+use crate::registry::Registry;
+use crate::runtime::Runtime;
+use crate::store::Store;
+use crate::task::RetryPolicy;
+
+/// What the scheduler is told by the operator.
+#[derive(Debug, Clone)]
+pub struct SchedulerConfig {
+    /// The host's name, in leases and receipts.
+    pub host: Arc<str>,
+    /// Guest threads: tasks that run at once.
+    pub slots: u32,
+    /// What no task may exceed.
+    pub ceilings: Limits,
+    /// How failures are retried.
+    pub retry: RetryPolicy,
+    /// How long this host may be silent before its tasks are taken back.
+    pub lease: Duration,
+    /// The longest time between two looks at the queue.
+    pub poll: Duration,
+    /// Tasks expected to start within this time are claimed ahead of a free thread.
+    pub run_ahead: Duration,
+    /// How long running tasks get on shutdown.
+    pub drain: Duration,
+    /// How long ended tasks are kept; `None` keeps them.
+    pub retention: Option<Duration>,
+    /// How long blobs that nobody waits for are kept; `None` keeps them.
+    pub blob_retention: Option<Duration>,
+    /// Whether this host alone can have the store open, so that whatever is claimed at start was claimed by a dead predecessor.
+    pub alone: bool,
+    /// Seed of the retry jitter.
+    pub jitter_seed: u64,
+}
+
+/// What the scheduler works with.
+#[derive(Clone)]
+pub struct SchedulerParts {
+    /// Where tasks are kept.
+    pub store: Arc<dyn Store>,
+    /// Where they run.
+    pub runtime: Arc<Runtime>,
+    /// By which plugin and under which limits.
+    pub registry: Arc<Registry>,
+    /// Who hears about it.
+    pub events: EventBus,
+    /// What wakes the scheduler.
+    pub bells: Arc<Bells>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// What time it is.
+    pub clock: SharedClock,
+}
+
+/// What all pieces share.
+struct Shared {
+    config: SchedulerConfig,
+    parts: SchedulerParts,
+    queue: local_queue::LocalQueue,
+    held: held::Held,
+    jitter: Mutex<SmallRng>,
+}
+
+/// Runs tasks until `shutdown`, then lets running ones end or gives them back. Returns when everything it started has stopped.
+pub async fn run(config: SchedulerConfig, parts: SchedulerParts, shutdown: CancellationToken) {
+    let queue = local_queue::LocalQueue::new(config.slots, config.run_ahead, Arc::clone(&parts.clock));
+    let jitter = Mutex::new(SmallRng::seed_from_u64(config.jitter_seed));
+    let shared = Arc::new(Shared { config, parts, queue, held: held::Held::default(), jitter });
+
+    let (ended, ends) = mpsc::channel(finisher::ENDS_MAX);
+    let threads = threads::start(&shared, &ended, &Handle::current());
+    let finisher = tokio::spawn(finisher::run(Arc::clone(&shared), ends));
+    // Lease and janitor outlive the claims: a draining host is still alive.
+    let stopped = CancellationToken::new();
+    let lease = tokio::spawn(lease::run(Arc::clone(&shared), stopped.clone()));
+    let janitor = tokio::spawn(janitor::run(Arc::clone(&shared), stopped.clone()));
+    let returns = tokio::spawn(claims::return_overdue(Arc::clone(&shared), stopped.clone()));
+
+    claims::run(&shared, &shutdown).await;
+    claims::drain(&shared).await;
+    shared.queue.close();
+    drop(ended);
+    joined("guest threads", tokio::task::spawn_blocking(move || threads.into_iter().for_each(threads::join)).await);
+    joined("finisher", finisher.await);
+    stopped.cancel();
+    joined("lease keeper", lease.await);
+    joined("janitor", janitor.await);
+    joined("returns", returns.await);
+}
+
+fn joined(what: &str, ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "the scheduler's {what} ended abnormally");
+    }
+}

@@ -1,0 +1,130 @@
+//! The runtime's ports, answered from the store and the event bus.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::clock::SharedClock;
+use crate::event::{EventBus, EventKind};
+use crate::runtime::ports::{InputPort, InputStream, JournalPort, PortError, ProgressPort};
+use crate::store::{Claim, Conflict, Store, StoreError};
+use crate::task::{BlobId, InputRef, LaneKey, TaskId};
+
+/// What a guest may know of a store error: that there was one.
+fn hidden(what: &str, error: &StoreError) -> PortError {
+    tracing::error!(%error, "{what}");
+    format!("{what}; the host has logged why")
+}
+
+pub(super) struct StoreInputs {
+    store: Arc<dyn Store>,
+    inputs: BTreeMap<String, InputRef>,
+}
+
+impl StoreInputs {
+    pub(super) fn new(store: Arc<dyn Store>, inputs: BTreeMap<String, InputRef>) -> Self {
+        Self { store, inputs }
+    }
+}
+
+#[async_trait]
+impl InputPort for StoreInputs {
+    fn names(&self) -> Vec<String> {
+        self.inputs.keys().cloned().collect()
+    }
+
+    async fn open(&self, name: &str) -> Result<Box<dyn InputStream>, PortError> {
+        let Some(InputRef { blob }) = self.inputs.get(name) else {
+            return Err(format!("this task has no input {name:?}"));
+        };
+        match self.store.blob(*blob).await {
+            Ok(Some(info)) => Ok(Box::new(BlobStream {
+                store: Arc::clone(&self.store),
+                blob: *blob,
+                size: info.bytes,
+                next_piece: 0,
+                rest: Bytes::new(),
+            })),
+            Ok(None) => Err(format!("the blob of input {name:?} is no longer there")),
+            Err(error) => Err(hidden("could not open the input", &error)),
+        }
+    }
+}
+
+struct BlobStream {
+    store: Arc<dyn Store>,
+    blob: BlobId,
+    size: u64,
+    next_piece: u32,
+    rest: Bytes,
+}
+
+#[async_trait]
+impl InputStream for BlobStream {
+    fn size_bytes(&self) -> Option<u64> {
+        Some(self.size)
+    }
+
+    async fn read(&mut self, max_bytes: u32) -> Result<Bytes, PortError> {
+        if self.rest.is_empty() {
+            let piece =
+                self.store.blob_piece(self.blob, self.next_piece).await.map_err(|error| hidden("could not read the input", &error))?;
+            let Some(piece) = piece else { return Ok(Bytes::new()) };
+            self.next_piece += 1;
+            self.rest = piece;
+        }
+        let most = usize::try_from(max_bytes).unwrap_or(usize::MAX).min(self.rest.len());
+        Ok(self.rest.split_to(most))
+    }
+}
+
+pub(super) struct StoreJournal {
+    store: Arc<dyn Store>,
+    claim: Claim,
+}
+
+impl StoreJournal {
+    pub(super) fn new(store: Arc<dyn Store>, claim: Claim) -> Self {
+        Self { store, claim }
+    }
+}
+
+#[async_trait]
+impl JournalPort for StoreJournal {
+    async fn get(&self, step: &str) -> Result<Option<Vec<u8>>, PortError> {
+        self.store.journal_get(self.claim, step).await.map_err(|error| hidden("could not read the journal", &error))
+    }
+
+    async fn put(&self, step: &str, value: Vec<u8>) -> Result<(), PortError> {
+        self.store.journal_put(self.claim, step, value).await.map_err(|error| match error {
+            StoreError::Conflict(Conflict::LeaseLost) => "this attempt no longer owns the task; its journal is closed".to_owned(),
+            error => hidden("could not write the journal", &error),
+        })
+    }
+
+    async fn used_bytes(&self) -> Result<u64, PortError> {
+        self.store.journal_bytes(self.claim).await.map_err(|error| hidden("could not read the journal", &error))
+    }
+}
+
+pub(super) struct BusProgress {
+    events: EventBus,
+    clock: SharedClock,
+    task: TaskId,
+    lane: LaneKey,
+}
+
+impl BusProgress {
+    pub(super) fn new(events: EventBus, clock: SharedClock, task: TaskId, lane: LaneKey) -> Self {
+        Self { events, clock, task, lane }
+    }
+}
+
+impl ProgressPort for BusProgress {
+    fn report(&self, fraction: f32, note: &str) {
+        let kind = EventKind::Progress { fraction, note: note.to_owned() };
+        self.events.publish(self.clock.now(), self.task, &self.lane.task_type, self.lane.ai_model.as_ref(), kind);
+    }
+}
