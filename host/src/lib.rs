@@ -3,6 +3,7 @@
 //! The floors of the house, each of which uses only those below it: `app` and `cli`; `http` and `scheduler`; `registry`;
 //! `store` and `runtime`; `plugin`; `task`, `limits`, `clock` and `event`. ARCHITECTURE.md is the map.
 
+pub mod builtin;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -13,7 +13,7 @@ use crate::process;
 pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 
 /// Chooses one way instead of trying all: `active`, `rustup` or `debian`.
-const CHOICE: &str = "TASKWARDEN_WASM_COMPILER";
+const CHOICE: &str = "XTASK_WASM_COMPILER";
 
 /// How long rustup is waited for. It is never killed: an interrupted rustup can leave the whole toolchain unusable.
 const RUSTUP_PATIENCE: Duration = Duration::from_secs(180);
