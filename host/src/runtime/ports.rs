@@ -1,9 +1,11 @@
 //! What a run needs from the rest of the host, as traits, so that the runtime knows neither store nor scheduler.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 /// Why the host could not do what a guest asked: shown to the guest as a string, so no secrets and no paths.
 pub type PortError = String;
@@ -52,4 +54,90 @@ pub struct Ports {
     pub journal: Arc<dyn JournalPort>,
     /// Its progress.
     pub progress: Arc<dyn ProgressPort>,
+}
+
+/// Inputs that are in memory: for one task without a server, and for tests.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryInputs(BTreeMap<String, Bytes>);
+
+impl<I: IntoIterator<Item = (String, Bytes)>> From<I> for MemoryInputs {
+    fn from(streams: I) -> Self {
+        Self(streams.into_iter().collect())
+    }
+}
+
+#[async_trait]
+impl InputPort for MemoryInputs {
+    fn names(&self) -> Vec<String> {
+        self.0.keys().cloned().collect()
+    }
+
+    async fn open(&self, name: &str) -> Result<Box<dyn InputStream>, PortError> {
+        match self.0.get(name) {
+            Some(bytes) => Ok(Box::new(MemoryStream { all_bytes: bytes.len() as u64, rest: bytes.clone() })),
+            None => Err(no_such_input(name, &self.names())),
+        }
+    }
+}
+
+/// The sentence for an input that the task does not have.
+#[must_use]
+pub fn no_such_input(name: &str, names: &[String]) -> PortError {
+    match names {
+        [] => format!("there is no input {name:?}; the task has none"),
+        names => format!("there is no input {name:?}; the task has {}", names.join(", ")),
+    }
+}
+
+struct MemoryStream {
+    all_bytes: u64,
+    rest: Bytes,
+}
+
+#[async_trait]
+impl InputStream for MemoryStream {
+    fn size_bytes(&self) -> Option<u64> {
+        Some(self.all_bytes)
+    }
+
+    async fn read(&mut self, max_bytes: u32) -> Result<Bytes, PortError> {
+        let bytes = usize::try_from(max_bytes).unwrap_or(usize::MAX).min(self.rest.len());
+        Ok(self.rest.split_to(bytes))
+    }
+}
+
+/// A journal that lasts as long as it is held: for one task without a server, and for tests.
+#[derive(Debug, Default)]
+pub struct MemoryJournal(Mutex<BTreeMap<String, Vec<u8>>>);
+
+#[async_trait]
+impl JournalPort for MemoryJournal {
+    async fn get(&self, step: &str) -> Result<Option<Vec<u8>>, PortError> {
+        Ok(self.0.lock().get(step).cloned())
+    }
+
+    async fn put(&self, step: &str, value: Vec<u8>) -> Result<(), PortError> {
+        self.0.lock().insert(step.to_owned(), value);
+        Ok(())
+    }
+
+    async fn used_bytes(&self) -> Result<u64, PortError> {
+        Ok(self.0.lock().iter().map(|(step, value)| (step.len() + value.len()) as u64).sum())
+    }
+}
+
+/// Progress that nobody looks at.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoProgress;
+
+impl ProgressPort for NoProgress {
+    fn report(&self, _fraction: f32, _note: &str) {}
+}
+
+impl Ports {
+    /// Given inputs, a journal in memory, and nobody watching.
+    #[must_use]
+    pub fn in_memory(inputs: MemoryInputs) -> Self {
+        Self { inputs: Arc::new(inputs), journal: Arc::new(MemoryJournal::default()), progress: Arc::new(NoProgress) }
+    }
 }
