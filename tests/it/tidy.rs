@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// from its neighbours.
 const FLOORS: [&[&str]; 7] = [
     &["task", "limits", "clock", "event"],
-    &["plugin", "stripe", "config", "metrics", "builtin"],
+    &["plugin", "stripe", "config", "metrics", "builtin", "telemetry", "token"],
     &["store", "runtime"],
     &["registry"],
     &["http", "scheduler"],
