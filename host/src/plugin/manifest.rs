@@ -9,7 +9,7 @@ use crate::limits::{Limit, LimitSet};
 use crate::task::TaskType;
 
 /// A host capability that a plugin may be granted, by the name of its interface.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Capability {
     /// Write to the task's log.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::limits::Limits;
 
 /// How an attempt ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// The plugin returned a result.
@@ -86,7 +86,7 @@ impl std::str::FromStr for Outcome {
 }
 
 /// What an attempt cost and under which limits it ran.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Receipt {
     /// Fuel used by the guest and charged for its host calls.
     pub fuel_used: u64,
@@ -111,5 +111,6 @@ pub struct Receipt {
     /// The host that ran it.
     pub host: String,
     /// The limits that were in force.
+    #[schema(value_type = std::collections::BTreeMap<String, u64>)]
     pub limits: Limits,
 }
