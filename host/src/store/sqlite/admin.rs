@@ -38,14 +38,14 @@ impl Verb for Write {
             Self::Limits { scope, name, limits: None, .. } => {
                 sqlx::query("DELETE FROM limit_settings WHERE scope = ? AND name = ?").bind(*scope).bind(name.as_str())
             }
-            Self::PutPlugin(plugin) => sqlx::query(
-                "INSERT OR REPLACE INTO plugins (name, version, digest, bytes, uploaded_at_ms) VALUES (?, ?, ?, ?, ?)",
-            )
-            .bind(plugin.name.as_str())
-            .bind(plugin.version.as_str())
-            .bind(plugin.digest.to_vec())
-            .bind(plugin.bytes.to_vec())
-            .bind(plugin.uploaded_at.0),
+            Self::PutPlugin(plugin) => {
+                sqlx::query("INSERT OR REPLACE INTO plugins (name, version, digest, bytes, uploaded_at_ms) VALUES (?, ?, ?, ?, ?)")
+                    .bind(plugin.name.as_str())
+                    .bind(plugin.version.as_str())
+                    .bind(plugin.digest.to_vec())
+                    .bind(plugin.bytes.to_vec())
+                    .bind(plugin.uploaded_at.0)
+            }
             Self::RemovePlugin(name) => sqlx::query("DELETE FROM plugins WHERE name = ?").bind(name.as_str()),
             Self::PutToken { token, scopes } => {
                 sqlx::query("INSERT OR REPLACE INTO tokens (id, hash, scopes, label, created_at_ms) VALUES (?, ?, ?, ?, ?)")

@@ -222,7 +222,8 @@ impl Verb for Lanes {
 
 async fn lanes(tx: &mut Tx<'_>, only: Option<i64>) -> Result<Vec<Lane>> {
     // "First" is by run key: the task that will start next. One seek per lane.
-    let ids = json_list(tx.mirror.lanes.iter().filter(|(id, lane)| lane.queued > 0 && only.is_none_or(|only| only == **id)).map(|(id, _)| *id));
+    let ids =
+        json_list(tx.mirror.lanes.iter().filter(|(id, lane)| lane.queued > 0 && only.is_none_or(|only| only == **id)).map(|(id, _)| *id));
     let oldest: std::collections::HashMap<i64, i64> = sqlx::query_as(
         "SELECT j.value, (SELECT t.run_at_ms FROM ready r JOIN execution_tasks t ON t.seq = r.seq \
                           WHERE r.lane_id = j.value ORDER BY r.run_key, r.seq LIMIT 1) AS at FROM json_each(?) j WHERE at IS NOT NULL",

@@ -54,11 +54,13 @@ async fn promote(tx: &mut Tx<'_>, now: UnixMs) -> Result<()> {
             .fetch_all(&mut *tx.conn)
             .await?;
     if let Some((run_at_ms, seq, _)) = due.last() {
-        sqlx::query("INSERT INTO ready (lane_id, run_key, seq) SELECT lane_id, run_key, seq FROM scheduled WHERE (run_at_ms, seq) <= (?, ?)")
-            .bind(run_at_ms)
-            .bind(seq)
-            .execute(&mut *tx.conn)
-            .await?;
+        sqlx::query(
+            "INSERT INTO ready (lane_id, run_key, seq) SELECT lane_id, run_key, seq FROM scheduled WHERE (run_at_ms, seq) <= (?, ?)",
+        )
+        .bind(run_at_ms)
+        .bind(seq)
+        .execute(&mut *tx.conn)
+        .await?;
         sqlx::query("DELETE FROM scheduled WHERE (run_at_ms, seq) <= (?, ?)").bind(run_at_ms).bind(seq).execute(&mut *tx.conn).await?;
         sqlx::query("UPDATE execution_tasks SET state = 'queued' WHERE seq IN (SELECT value FROM json_each(?))")
             .bind(json_list(due.iter().map(|(_, seq, _)| *seq)))
@@ -232,9 +234,7 @@ async fn start(tx: &mut Tx<'_>, request: &ClaimRequest, picked: &[Pick]) -> Resu
     }
     tasks.sort_unstable_by_key(|(index, _)| *index);
     let tasks: Vec<ClaimedTask> = tasks.into_iter().map(|(_, task)| task).collect();
-    INSERT_RUNNING
-        .run(tx.conn, &tasks, |query, task| query.bind(task.claim.seq).bind(task.claim.token).bind(host_id))
-        .await?;
+    INSERT_RUNNING.run(tx.conn, &tasks, |query, task| query.bind(task.claim.seq).bind(task.claim.token).bind(host_id)).await?;
     Ok(tasks)
 }
 

@@ -84,8 +84,7 @@ impl Mirror {
             mirror.insert_lane(row.try_get("lane_id")?, lane);
         }
         for row in sqlx::query("SELECT host_id, name, lease_until_ms FROM hosts").fetch_all(&mut *conn).await? {
-            let host =
-                HostState { name: Arc::from(row.try_get::<&str, _>("name")?), lease_until_ms: row.try_get("lease_until_ms")? };
+            let host = HostState { name: Arc::from(row.try_get::<&str, _>("name")?), lease_until_ms: row.try_get("lease_until_ms")? };
             mirror.hosts.insert(row.try_get("host_id")?, host);
         }
         let running = sqlx::query(

@@ -53,7 +53,13 @@ pub struct SqliteOptions {
 
 impl Default for SqliteOptions {
     fn default() -> Self {
-        Self { priority_step: Duration::from_secs(60), lanes_max: 4096, busy_timeout: Duration::from_secs(5), readers: 4, cache_kib: 64 << 10 }
+        Self {
+            priority_step: Duration::from_secs(60),
+            lanes_max: 4096,
+            busy_timeout: Duration::from_secs(5),
+            readers: 4,
+            cache_kib: 64 << 10,
+        }
     }
 }
 

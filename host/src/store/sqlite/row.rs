@@ -41,9 +41,7 @@ pub(super) fn priority(text: &str) -> Priority {
 
 /// JSON as it was kept; text that is not JSON (written by hand) reads as a JSON string.
 pub(super) fn json(text: String) -> Result<Box<RawValue>> {
-    RawValue::from_string(text.clone())
-        .or_else(|_| serde_json::value::to_raw_value(&text))
-        .map_err(|error| damaged("a JSON value", error))
+    RawValue::from_string(text.clone()).or_else(|_| serde_json::value::to_raw_value(&text)).map_err(|error| damaged("a JSON value", error))
 }
 
 fn parsed<T: DeserializeOwned + Default>(what: &str, text: Option<&str>) -> Result<T> {

@@ -82,19 +82,12 @@ static UPDATE_REQUEUE: Bulk = Bulk::new(
     8,
     ") v WHERE execution_tasks.seq = v.column1",
 );
-static INSERT_ATTEMPTS: Bulk = Bulk::new(
-    "INSERT OR REPLACE INTO task_attempts (seq, attempt, outcome, error, receipt, started_at_ms, finished_at_ms)",
-    7,
-    "",
-);
-static INSERT_LOGS: Bulk =
-    Bulk::new("INSERT OR REPLACE INTO task_logs (seq, attempt, line, at_ms, level, message, fields)", 7, "");
+static INSERT_ATTEMPTS: Bulk =
+    Bulk::new("INSERT OR REPLACE INTO task_attempts (seq, attempt, outcome, error, receipt, started_at_ms, finished_at_ms)", 7, "");
+static INSERT_LOGS: Bulk = Bulk::new("INSERT OR REPLACE INTO task_logs (seq, attempt, line, at_ms, level, message, fields)", 7, "");
 static INSERT_OUTPUTS: Bulk = Bulk::new("INSERT OR REPLACE INTO task_outputs (seq, name, media_type, bytes)", 4, "");
-static UPDATE_LANES: Bulk = Bulk::new(
-    "UPDATE lanes SET queued = v.column2, scheduled = v.column3 FROM (",
-    3,
-    ") v WHERE lanes.lane_id = v.column1",
-);
+static UPDATE_LANES: Bulk =
+    Bulk::new("UPDATE lanes SET queued = v.column2, scheduled = v.column3 FROM (", 3, ") v WHERE lanes.lane_id = v.column1");
 
 /// The transaction, seen by the verbs that run in it.
 pub(super) struct Tx<'c> {
@@ -218,11 +211,7 @@ impl<'c> Tx<'c> {
         let keyed: Vec<_> = buffers.inserts.iter().filter_map(|row| Some((row, row.task.idempotency_key.as_ref()?))).collect();
         INSERT_IDEMPOTENCY
             .run(conn, &keyed, |query, (row, key)| {
-                query
-                    .bind(row.task.tenant.clone().unwrap_or_default())
-                    .bind(Arc::clone(key))
-                    .bind(row.task.digest.to_vec())
-                    .bind(row.seq)
+                query.bind(row.task.tenant.clone().unwrap_or_default()).bind(Arc::clone(key)).bind(row.task.digest.to_vec()).bind(row.seq)
             })
             .await?;
         let blobs: Vec<_> = buffers.inserts.iter().flat_map(|row| row.task.blobs.iter().map(|(_, blob)| (blob, row.seq))).collect();
@@ -307,7 +296,8 @@ impl<'c> Tx<'c> {
     /// Writes everything that is still to be written before the commit.
     pub(super) async fn finish(&mut self) -> Result<()> {
         self.flush().await?;
-        let dirty: Vec<_> = self.mirror.lanes.iter_mut().filter_map(|(id, lane)| std::mem::take(&mut lane.dirty).then_some((id, lane))).collect();
+        let dirty: Vec<_> =
+            self.mirror.lanes.iter_mut().filter_map(|(id, lane)| std::mem::take(&mut lane.dirty).then_some((id, lane))).collect();
         UPDATE_LANES.run(self.conn, &dirty, |query, (lane_id, lane)| query.bind(**lane_id).bind(lane.queued).bind(lane.scheduled)).await?;
         if std::mem::take(&mut self.mirror.counters_dirty) {
             sqlx::query("UPDATE counters SET value = CASE name WHEN 'seq' THEN ? ELSE ? END")
