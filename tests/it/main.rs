@@ -2,5 +2,4 @@
 // Everything here is test code, helpers included: this says so to clippy.
 #![cfg(test)]
 
-mod store;
 mod tidy;

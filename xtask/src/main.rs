@@ -1,7 +1,10 @@
 //! What cargo alone cannot do for this workspace: guests for WebAssembly, one run of every test, a demonstration.
 
+mod foreign;
 mod guests;
+mod host;
 mod process;
+mod test;
 mod toolchain;
 mod workspace;
 
@@ -10,7 +13,10 @@ use std::process::ExitCode;
 use workspace::Workspace;
 
 const USAGE: &str = "\
-cargo xtask plugins                 build plugins and test guests as components, into <target>/wasm
+cargo xtask plugins            build plugins and test guests as components, into <target>/wasm
+cargo xtask test [NAME…]       everything that can be checked here; with names, only the tests whose names contain one of them
+cargo xtask foreign-guests     build and run the guests in JavaScript and Python
+cargo xtask dist               a release binary with the plugins inside
 ";
 
 fn main() -> ExitCode {
@@ -32,6 +38,20 @@ fn run(arguments: &[String]) -> anyhow::Result<()> {
             Ok(())
         }
         ["plugins"] => guests::build(&Workspace::find()?).map(|_| ()),
+        ["test", filters @ ..] => test::run(&Workspace::find()?, filters),
+        ["foreign-guests"] => {
+            let workspace = Workspace::find()?;
+            let host = host::build(&workspace, &guests::build(&workspace)?, host::Profile::Dev)?;
+            let mut tally = test::Tally::default();
+            foreign::check(&workspace, &host, &mut tally, foreign::WhenMissing::Fail);
+            tally.finish()
+        }
+        ["dist"] => {
+            let workspace = Workspace::find()?;
+            let binary = host::build(&workspace, &guests::build(&workspace)?, host::Profile::Release)?;
+            println!("{}", binary.display());
+            Ok(())
+        }
         [verb, ..] => anyhow::bail!("there is no {verb:?}; these are the verbs:\n{USAGE}"),
     }
 }
