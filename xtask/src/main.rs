@@ -1,5 +1,6 @@
 //! What cargo alone cannot do for this workspace: guests for WebAssembly, one run of every test, a demonstration.
 
+mod demo;
 mod foreign;
 mod guests;
 mod host;
@@ -13,6 +14,7 @@ use std::process::ExitCode;
 use workspace::Workspace;
 
 const USAGE: &str = "\
+cargo xtask demo               start a host, give it a mixed load, show what came of it
 cargo xtask plugins            build plugins and test guests as components, into <target>/wasm
 cargo xtask test [NAME…]       everything that can be checked here; with names, only the tests whose names contain one of them
 cargo xtask foreign-guests     build and run the guests in JavaScript and Python
@@ -45,6 +47,11 @@ fn run(arguments: &[String]) -> anyhow::Result<()> {
             let mut tally = test::Tally::default();
             foreign::check(&workspace, &host, &mut tally, foreign::WhenMissing::Fail);
             tally.finish()
+        }
+        ["demo"] => {
+            let workspace = Workspace::find()?;
+            let host = host::build(&workspace, &guests::build(&workspace)?, host::Profile::Dev)?;
+            demo::run(&host)
         }
         ["dist"] => {
             let workspace = Workspace::find()?;
