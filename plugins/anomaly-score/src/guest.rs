@@ -65,11 +65,10 @@ struct ModelSummary {
 pub struct AnomalyScore;
 
 impl Plugin for AnomalyScore {
-    type Payload = Option<Request>;
+    type Payload = Request;
     type Output = Answer;
 
-    fn execute(_task: &Task, request: Option<Request>) -> Result<Answer, Failure> {
-        let request = request.unwrap_or_default();
+    fn execute(_task: &Task, request: Request) -> Result<Answer, Failure> {
         let options = options(&request)?;
         let mut points = points(request.series.as_deref())?;
         if request.last_point_partial {

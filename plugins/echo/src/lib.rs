@@ -66,7 +66,7 @@ fn number(options: &Value, name: &str) -> Result<Option<u64>, Failure> {
 /// Burns roughly `fuel` units, one being about one instruction.
 fn spin(fuel: u64) {
     /// Instructions in one turn of the loop, as measured by what the host counts.
-    const FUEL_PER_TURN: u64 = 8;
+    const FUEL_PER_TURN: u64 = 11;
     let mut state = fuel | 1;
     for _ in 0..fuel / FUEL_PER_TURN {
         state = std::hint::black_box(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));

@@ -64,14 +64,14 @@ impl Default for HostDouble {
         let id = "01890000-0000-7000-8000-000000000001".to_owned();
         Self {
             task: Task { idempotency_key: id.clone(), id, task_type: "test".into(), ai_model: None, attempt: 1, max_attempts: 3 },
-            payload: b"{}".to_vec(),
+            payload: b"null".to_vec(),
             world: Rc::default(),
         }
     }
 }
 
 impl HostDouble {
-    /// A task of type `test`, first attempt, payload `{}`, nothing granted.
+    /// A task of type `test`, first attempt, without a payload, nothing granted.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -292,6 +292,30 @@ mod tests {
         assert_eq!(second.json(), Ok(serde_json::json!(["10 "])));
         let third = second.host.run::<Copies>();
         assert_eq!(third.json(), Ok(serde_json::json!(["30 "])));
+    }
+
+    #[derive(serde::Deserialize)]
+    struct Optional {
+        #[serde(default)]
+        size: u8,
+    }
+
+    struct Sized;
+
+    impl Plugin for Sized {
+        type Payload = Optional;
+        type Output = u8;
+
+        fn execute(_task: &Task, payload: Optional) -> Result<u8, Failure> {
+            Ok(payload.size)
+        }
+    }
+
+    #[test]
+    fn a_task_without_a_payload_has_the_defaults() {
+        assert_eq!(HostDouble::new().run::<Sized>().result, Ok(b"0".to_vec()));
+        assert_eq!(HostDouble::new().payload(r#"{"size": 3}"#).run::<Sized>().result, Ok(b"3".to_vec()));
+        assert!(matches!(HostDouble::new().payload("7").run::<Sized>().result, Err(Failure::Invalid(_))));
     }
 
     #[test]

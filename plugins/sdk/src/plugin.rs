@@ -37,12 +37,15 @@ pub trait Plugin {
     /// [`Failure`] says whether trying again may help.
     fn execute(task: &Task, payload: Self::Payload) -> Result<Self::Output, Failure>;
 
-    /// Reads the payload. By default as JSON; what does not fit is the submitter's mistake.
+    /// Reads the payload. By default as JSON; what does not fit is the submitter's mistake. A task that was submitted without a payload
+    /// has `null`; where that does not fit it is read as `{}`, so that a payload whose fields all have defaults may be left out.
     ///
     /// # Errors
     /// [`Failure::Invalid`] with the place in the payload.
     fn decode(payload: &[u8]) -> Result<Self::Payload, Failure> {
-        serde_json::from_slice(payload).map_err(|e| Failure::invalid(format!("payload: {e}")))
+        let read = serde_json::from_slice(payload);
+        let read = if payload == b"null" { read.or_else(|_| serde_json::from_slice(b"{}")) } else { read };
+        read.map_err(|e| Failure::invalid(format!("payload: {e}")))
     }
 
     /// Writes the result, which has to be JSON text.

@@ -1,8 +1,18 @@
 //! `taskwarden plugin …`: for plugin authors.
 
+mod artifact;
+mod check;
+mod disk;
+mod pack;
+mod run;
+mod shown;
+
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+
+/// Exit code for arguments that cannot be meant.
+const WRONG_USAGE: u8 = 2;
 
 /// Arguments of `taskwarden plugin`.
 #[derive(Debug, Args)]
@@ -12,12 +22,23 @@ pub struct PluginArgs {
 }
 
 #[derive(Debug, Subcommand)]
-enum PluginCommand {}
+enum PluginCommand {
+    /// Say what a .wasm imports, exports and asks for, and whether a host would take it
+    Check(check::CheckArgs),
+    /// Put plugin.toml into the .wasm, so that the plugin is one file
+    Pack(pack::PackArgs),
+    /// Run one task without a server, in the same sandbox and under the same limits
+    Run(Box<run::RunArgs>),
+}
 
 /// Runs one of the verbs.
 ///
 /// # Errors
 /// What went wrong, for stderr.
 pub fn run(args: PluginArgs) -> anyhow::Result<ExitCode> {
-    match args.command {}
+    match args.command {
+        PluginCommand::Check(args) => check::run(&args),
+        PluginCommand::Pack(args) => pack::run(&args),
+        PluginCommand::Run(args) => run::run(*args),
+    }
 }

@@ -1,0 +1,256 @@
+//! `taskwarden plugin run`: one task without a server, in the same sandbox and under the same limits.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio_util::sync::CancellationToken;
+
+use super::WRONG_USAGE;
+use super::artifact::Artifact;
+use super::disk::DiskInputs;
+use super::shown::Shown;
+use crate::clock::SystemClock;
+use crate::limits::{Limit, LimitSet, Limits, compose};
+use crate::runtime::ports::{MemoryJournal, Ports, ProgressPort};
+use crate::runtime::{DirectoryGrant, Grants, Job, Report, Runtime, RuntimeConfig};
+use crate::task::{AiModel, Outcome, TaskId, TaskType};
+
+/// Arguments of `taskwarden plugin run`.
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// The plugin
+    artifact: PathBuf,
+    /// What kind of work it is
+    #[arg(long, value_name = "TYPE")]
+    task_type: TaskType,
+    /// The AI model it is meant for
+    #[arg(long, value_name = "MODEL")]
+    ai_model: Option<AiModel>,
+    /// The payload: JSON, or @FILE to read it from a file
+    #[arg(long, value_name = "JSON|@FILE", default_value = "null")]
+    payload: String,
+    /// A file that the plugin reads under a name, streamed from disk; may be repeated
+    #[arg(long = "input", value_name = "NAME=FILE", value_parser = file)]
+    inputs: Vec<(String, PathBuf)>,
+    /// Where to put what the plugin writes; made if it is not there
+    #[arg(long, value_name = "DIR")]
+    output_dir: Option<PathBuf>,
+    /// A limit in place of the default or the manifest's, such as fuel=1000000; may be repeated
+    #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = limit)]
+    limits: Vec<(Limit, u64)>,
+    /// A setting to grant; may be repeated
+    #[arg(long = "setting", value_name = "NAME=VALUE", value_parser = pair)]
+    settings: Vec<(String, String)>,
+    /// A directory to grant, read-only unless it ends in :rw; may be repeated
+    #[arg(long = "dir", value_name = "HOST::GUEST[:rw]", value_parser = directory)]
+    directories: Vec<DirectoryGrant>,
+    /// A manifest in place of the one inside the artifact
+    #[arg(long, value_name = "FILE")]
+    manifest: Option<PathBuf>,
+    /// Print one JSON object: outcome, result, error, receipt, logs, outputs
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
+    let artifact = Artifact::read(&args.artifact, args.manifest.as_ref())?;
+    let (payload, limits) = match (payload(&args.payload), limits(&artifact, &args.limits)) {
+        (Ok(payload), Ok(limits)) => (payload, limits),
+        (Err(wrong), _) | (_, Err(wrong)) => {
+            eprintln!("taskwarden: {wrong:#}");
+            return Ok(ExitCode::from(WRONG_USAGE));
+        }
+    };
+    check_grants(&artifact, &args)?;
+    let plugin_name = artifact.name(&args.artifact);
+    let config = RuntimeConfig { concurrent_runs: 1, ..RuntimeConfig::default() };
+    let runtime = Runtime::new(config, SystemClock::shared())?;
+    let artifact_bytes_max = limits.get(Limit::ArtifactBytes);
+    let plugin = runtime
+        .compile(&artifact.bytes, artifact.manifest.as_ref(), artifact_bytes_max)
+        .with_context(|| format!("{} is refused", args.artifact.display()))?;
+
+    let bar = Bar::new(args.json);
+    let job = Job {
+        id: TaskId::new(),
+        task_type: args.task_type,
+        ai_model: args.ai_model,
+        attempt: 1,
+        max_attempts: 1,
+        payload: payload.into(),
+        idempotency_key: None,
+        limits,
+        grants: Arc::new(Grants { settings: args.settings.into_iter().collect(), directories: args.directories }),
+        ports: Ports {
+            inputs: Arc::new(DiskInputs(args.inputs.into_iter().collect())),
+            journal: Arc::new(MemoryJournal::default()),
+            progress: Arc::new(bar.clone()),
+        },
+        cancel: CancellationToken::new(),
+    };
+    let digest = plugin.digest();
+    let report = drive(runtime, plugin, job)?;
+    bar.0.finish_and_clear();
+
+    let written = match (&args.output_dir, report.outcome) {
+        (Some(folder), Outcome::Succeeded) => write_outputs(folder, &report)?,
+        _ => BTreeMap::new(),
+    };
+    let version = artifact.manifest.as_ref().map_or_else(|| "0.0.0".to_owned(), |manifest| manifest.version.to_string());
+    let shown = Shown::new(&report, limits, plugin_name, version, hex::encode(digest), written)?;
+    if args.json {
+        shown.print_json()?
+    } else {
+        shown.print()
+    }
+    Ok(if report.outcome == Outcome::Succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs the job on a thread of its own, since guest code occupies whatever polls it, and lets Ctrl-C cancel it.
+fn drive(runtime: Runtime, plugin: crate::runtime::Compiled, job: Job) -> anyhow::Result<Report> {
+    let reactor = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let cancel = job.cancel.clone();
+    reactor.spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            cancel.cancel();
+        }
+    });
+    let handle = reactor.handle().clone();
+    let guest = std::thread::Builder::new().name("guest".to_owned()).spawn(move || handle.block_on(runtime.run(&plugin, job)))?;
+    let report = guest.join().map_err(|_| anyhow::anyhow!("the run ended without a report; this is a mistake in the host"))?;
+    reactor.shutdown_background();
+    Ok(report)
+}
+
+fn write_outputs(folder: &Path, report: &Report) -> anyhow::Result<BTreeMap<String, PathBuf>> {
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let mut written = BTreeMap::new();
+    for output in &report.outputs {
+        // The runtime lets no separator into a name, but two names that it does let in mean folders.
+        if output.name.chars().all(|c| c == '.') {
+            bail!("the output {:?} cannot be a file's name", output.name);
+        }
+        let path = folder.join(&output.name);
+        std::fs::write(&path, &output.bytes).with_context(|| format!("cannot write {}", path.display()))?;
+        written.insert(output.name.clone(), path);
+    }
+    Ok(written)
+}
+
+/// What a host would hold against this task: a type the plugin does not take, a setting it did not ask for.
+fn check_grants(artifact: &Artifact, args: &RunArgs) -> anyhow::Result<()> {
+    let Some(manifest) = &artifact.manifest else { return Ok(()) };
+    if !manifest.task_types.contains(&args.task_type) {
+        let known: Vec<_> = manifest.task_types.iter().map(ToString::to_string).collect();
+        bail!("{} does not take tasks of type {}; it takes {}", manifest.name, args.task_type, known.join(", "));
+    }
+    if let Some((name, _)) = args.settings.iter().find(|(name, _)| !manifest.settings.contains(name)) {
+        bail!("{} does not ask for a setting {name}; add it to settings in plugin.toml", manifest.name);
+    }
+    Ok(())
+}
+
+/// The limits a host with default settings would give, with those of the command line in their place: whoever types them is the operator here.
+fn limits(artifact: &Artifact, given: &[(Limit, u64)]) -> anyhow::Result<Limits> {
+    let (defaults, ceilings) = (Limits::defaults(), Limits::ceilings());
+    if let Some((limit, value)) = given.iter().find(|(limit, value)| *value > ceilings.get(*limit)) {
+        bail!("--limit {limit}={value} is above the ceiling, which is {}", ceilings.get(*limit));
+    }
+    let asked = artifact.manifest.as_ref().map(|manifest| manifest.limits.clone()).unwrap_or_default();
+    let given = LimitSet(given.iter().copied().collect());
+    Ok(compose(&defaults, &ceilings, [&asked], &LimitSet::default()).overridden_by(&given))
+}
+
+fn payload(argument: &str) -> anyhow::Result<Vec<u8>> {
+    let bytes = match argument.strip_prefix('@') {
+        Some(file) => std::fs::read(file).with_context(|| format!("cannot read the payload from {file}"))?,
+        None => argument.as_bytes().to_vec(),
+    };
+    serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).context("the payload is not JSON (quote it for your shell, or use @FILE)")?;
+    Ok(bytes)
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(format!("{text:?} is not NAME=VALUE")),
+    }
+}
+
+fn file(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, file) = pair(text).map_err(|_| format!("{text:?} is not NAME=FILE"))?;
+    let path = PathBuf::from(&file);
+    if path.is_dir() || !path.exists() { Err(format!("there is no file {file:?}")) } else { Ok((name, path)) }
+}
+
+fn limit(text: &str) -> Result<(Limit, u64), String> {
+    let (name, value) = pair(text)?;
+    let number = value.replace('_', "").parse().map_err(|_| format!("{value:?} is not a whole number"))?;
+    Ok((name.parse()?, number))
+}
+
+fn directory(text: &str) -> Result<DirectoryGrant, String> {
+    let (text, writable) = text.strip_suffix(":rw").map_or((text, false), |rest| (rest, true));
+    match text.split_once("::") {
+        Some((host, guest)) if !host.is_empty() && !guest.is_empty() => {
+            Ok(DirectoryGrant { host_path: PathBuf::from(host), guest_path: guest.to_owned(), writable })
+        }
+        _ => Err(format!("{text:?} is not HOST::GUEST or HOST::GUEST:rw, such as ./data::/data")),
+    }
+}
+
+/// A bar on stderr, if that is a terminal.
+#[derive(Clone)]
+struct Bar(ProgressBar);
+
+impl Bar {
+    const STEPS: u64 = 1000;
+
+    fn new(hidden: bool) -> Self {
+        let bar = if hidden { ProgressBar::hidden() } else { ProgressBar::new(Self::STEPS) };
+        if let Ok(style) = ProgressStyle::with_template("{bar:40} {percent:>3} % {msg}") {
+            bar.set_style(style);
+        }
+        Self(bar)
+    }
+}
+
+impl ProgressPort for Bar {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the runtime keeps fractions within 0 to 1")]
+    fn report(&self, fraction: f32, note: &str) {
+        self.0.set_position((fraction * Self::STEPS as f32) as u64);
+        self.0.set_message(note.to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_read_or_refused_with_an_example() {
+        assert_eq!(limit("fuel=1_000"), Ok((Limit::Fuel, 1000)));
+        assert!(limit("feul=1").is_err_and(|e| e.contains("memory_bytes")));
+        assert!(limit("fuel=lots").is_err_and(|e| e.contains("lots")));
+        let granted = directory("/tmp/x::/data:rw").expect("good");
+        assert_eq!((granted.guest_path.as_str(), granted.writable), ("/data", true));
+        assert!(!directory("a::b").expect("good").writable);
+        assert!(directory("/tmp/x").is_err_and(|e| e.contains("HOST::GUEST")));
+        assert!(payload("{a}").is_err());
+        assert_eq!(payload("[1]").expect("good"), b"[1]");
+    }
+
+    #[test]
+    fn the_command_line_may_raise_limits_up_to_the_ceiling_only() {
+        let artifact = Artifact { bytes: Vec::new(), manifest: None, manifest_origin: String::new() };
+        let raised = Limit::Fuel.default_value() + 1;
+        assert_eq!(limits(&artifact, &[(Limit::Fuel, raised)]).expect("allowed").get(Limit::Fuel), raised);
+        let refused = limits(&artifact, &[(Limit::Fuel, Limit::Fuel.default_ceiling() + 1)]).expect_err("too much");
+        assert!(refused.to_string().contains("ceiling"));
+    }
+}

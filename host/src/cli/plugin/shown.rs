@@ -1,0 +1,110 @@
+//! How the end of a run is printed.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::limits::{Limit, Limits};
+use crate::runtime::Report;
+use crate::task::{LogLine, Outcome, Receipt};
+
+/// One ended run, as `--json` prints it.
+#[derive(Serialize)]
+pub(super) struct Shown<'a> {
+    outcome: Outcome,
+    result: Option<&'a RawValue>,
+    error: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u128>,
+    receipt: Receipt,
+    logs: &'a [LogLine],
+    outputs: Vec<ShownOutput<'a>>,
+}
+
+#[derive(Serialize)]
+struct ShownOutput<'a> {
+    name: &'a str,
+    media_type: &'a str,
+    bytes: usize,
+    /// Where it was written, with `--output-dir`.
+    file: Option<PathBuf>,
+}
+
+impl<'a> Shown<'a> {
+    pub(super) fn new(
+        report: &'a Report,
+        limits: Limits,
+        plugin: String,
+        plugin_version: String,
+        plugin_digest: String,
+        mut written: BTreeMap<String, PathBuf>,
+    ) -> anyhow::Result<Self> {
+        let usage = &report.usage;
+        let receipt = Receipt {
+            fuel_used: usage.fuel,
+            memory_peak_bytes: usage.memory_peak_bytes,
+            queue_ms: 0,
+            run_ms: u64::try_from(usage.run_time.as_millis()).unwrap_or(u64::MAX),
+            host_calls: usage.host_calls,
+            input_bytes: usage.input_bytes,
+            output_bytes: usage.output_bytes,
+            plugin,
+            plugin_version,
+            plugin_digest,
+            host: "plugin run".to_owned(),
+            limits,
+        };
+        let outputs = report.outputs.iter().map(|output| ShownOutput {
+            name: &output.name,
+            media_type: &output.media_type,
+            bytes: output.bytes.len(),
+            file: written.remove(&output.name),
+        });
+        Ok(Self {
+            outcome: report.outcome,
+            result: report.result.as_deref().map(serde_json::from_str).transpose().context("the result is not JSON")?,
+            error: report.error.as_deref(),
+            retry_after_ms: report.retry_after.map(|after| after.as_millis()),
+            receipt,
+            logs: &report.logs,
+            outputs: outputs.collect(),
+        })
+    }
+
+    pub(super) fn print_json(&self) -> anyhow::Result<()> {
+        println!("{}", serde_json::to_string(self)?);
+        Ok(())
+    }
+
+    /// The result on stdout; the log, the outcome and the receipt on stderr.
+    pub(super) fn print(&self) {
+        for line in self.logs {
+            let fields: String = line.fields.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+            eprintln!("{:<9} {}{fields}", format!("{:?}", line.level).to_lowercase(), line.message);
+        }
+        if let Some(result) = self.result {
+            println!("{}", result.get());
+        }
+        eprintln!("outcome   {}", self.outcome);
+        if let Some(error) = self.error {
+            eprintln!("error     {error}");
+        }
+        if let Some(after) = self.retry_after_ms {
+            eprintln!("retry     after {after} ms");
+        }
+        for output in &self.outputs {
+            let place = output.file.as_ref().map_or_else(|| "not kept, see --output-dir".to_owned(), |file| file.display().to_string());
+            eprintln!("output    {} ({}, {} bytes): {place}", output.name, output.media_type, output.bytes);
+        }
+        let receipt = &self.receipt;
+        let limit = |limit| receipt.limits.get(limit);
+        eprintln!("fuel      {} of {}", receipt.fuel_used, limit(Limit::Fuel));
+        eprintln!("memory    {} of {} bytes", receipt.memory_peak_bytes, limit(Limit::MemoryBytes));
+        eprintln!("time      {} of {} ms", receipt.run_ms, limit(Limit::WallMs));
+        eprintln!("bytes     {} in, {} out, {} host calls", receipt.input_bytes, receipt.output_bytes, receipt.host_calls);
+        eprintln!("plugin    {} {} ({:.12})", receipt.plugin, receipt.plugin_version, receipt.plugin_digest);
+    }
+}
