@@ -148,9 +148,9 @@ section! {
     /// The HTTP side.
     Http {
         /// Bytes of one submission.
-        task_body_bytes: usize,
+        task_body_bytes: u64,
         /// Bytes of a batch.
-        batch_body_bytes: usize,
+        batch_body_bytes: u64,
         /// Bytes of a blob.
         blob_bytes: u64,
         /// Requests at once.

@@ -3,6 +3,7 @@
 //! The floors of the house, each of which uses only those below it: `app` and `cli`; `http` and `scheduler`; `registry`;
 //! `store` and `runtime`; `plugin`; `task`, `limits`, `clock` and `event`. ARCHITECTURE.md is the map.
 
+pub mod app;
 pub mod builtin;
 pub mod cli;
 pub mod clock;
@@ -17,3 +18,5 @@ pub mod runtime;
 pub mod scheduler;
 pub mod store;
 pub mod task;
+pub mod telemetry;
+pub mod token;

@@ -153,6 +153,21 @@ impl Registry {
         })
     }
 
+    /// Puts back what `before` had under a name, or nothing.
+    ///
+    /// # Errors
+    /// When that would tie with a plugin added since.
+    pub fn restore(&self, name: &str, before: &Snapshot) -> Result<(), RouteTie> {
+        self.change(|plugins, _| match before.plugin(name) {
+            Some(plugin) => {
+                plugins.insert(name.to_owned(), Arc::clone(plugin));
+            }
+            None => {
+                plugins.remove(name);
+            }
+        })
+    }
+
     /// Removes a plugin; whether it was there.
     ///
     /// # Errors

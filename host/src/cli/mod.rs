@@ -2,7 +2,14 @@
 //!
 //! What a verb was asked for goes to stdout, everything said about it to stderr. Exit code 0 is success, 1 is "no", 2 is wrong usage.
 
+mod client;
+mod config;
+mod migrate;
 pub mod plugin;
+mod serve;
+mod show;
+mod submit;
+mod token;
 
 use std::process::ExitCode;
 
@@ -18,15 +25,30 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run a host
+    Serve(serve::ServeArgs),
+    /// Submit a task to a running host
+    Submit(Box<submit::SubmitArgs>),
     /// Work with plugins: make, check, pack, try and list them
     Plugin(plugin::PluginArgs),
+    /// Make, list and revoke tokens
+    Token(token::TokenArgs),
+    /// Bring a database up to date, or say what that would do
+    Migrate(migrate::MigrateArgs),
+    /// Show and check settings
+    Config(config::ConfigArgs),
 }
 
 /// Runs one verb to its end.
 #[must_use]
 pub fn main(cli: Cli) -> ExitCode {
     let ended = match cli.command {
+        Command::Serve(args) => serve::run(args),
+        Command::Submit(args) => submit::run(*args),
         Command::Plugin(args) => plugin::run(args),
+        Command::Token(args) => token::run(args),
+        Command::Migrate(args) => migrate::run(args),
+        Command::Config(args) => config::run(args),
     };
     ended.unwrap_or_else(|error| {
         eprintln!("taskwarden: {error:#}");

@@ -9,7 +9,6 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use parking_lot::RwLock;
-use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::Api;
@@ -24,18 +23,6 @@ const RELOAD_AFTER: Duration = Duration::from_secs(3);
 const RELOAD_AFTER_MISS: Duration = Duration::from_millis(500);
 /// While the database is away, what was read last counts for this long: a revoked token must not live on for hours.
 const STALE_MAX: Duration = Duration::from_secs(60);
-
-/// SHA-256 of a token, which is what is stored of it.
-#[must_use]
-pub fn token_hash(token: &str) -> [u8; 32] {
-    Sha256::digest(token.as_bytes()).into()
-}
-
-/// A token's text, made from `entropy`, which must come from a cryptographic source.
-#[must_use]
-pub fn token_text(entropy: [u8; 32]) -> String {
-    format!("tw_{}", hex::encode(entropy))
-}
 
 /// The tokens, in memory.
 pub(super) struct Tokens {
@@ -62,7 +49,7 @@ impl Tokens {
     }
 
     async fn scopes_of(&self, token: &str) -> Answer<Option<Vec<TokenScope>>> {
-        let hash = token_hash(token);
+        let hash = crate::token::hash(token);
         if let Some(scopes) = find(&self.not_older_than(RELOAD_AFTER).await?, &hash) {
             return Ok(Some(scopes));
         }

@@ -37,7 +37,6 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-pub use auth::{token_hash, token_text};
 pub use config::{ApiConfig, AuthMode, TaskDefaults};
 pub use openapi::document as openapi_document;
 pub use schema::compile_schema;

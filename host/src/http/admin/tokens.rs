@@ -7,17 +7,16 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use rand::Rng;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::super::Api;
-use super::super::auth::{token_hash, token_text};
 use super::super::json::parse;
 use super::super::problem::{Answer, Problem, ProblemBody};
 use super::super::submit::shown;
 use crate::store::{TokenRecord, TokenScope};
+use crate::token;
 
 const LABEL_CHARS_MAX: usize = 200;
 /// Each request compares with every token, so there must not be any number of them.
@@ -92,14 +91,11 @@ pub(in crate::http) async fn create(State(api): State<Arc<Api>>, headers: Header
     if api.store.tokens().await?.len() >= TOKENS_MAX {
         return Err(Problem::invalid_field("body", format!("there are {TOKENS_MAX} tokens, which is the limit; revoke some first")));
     }
-    let mut entropy = [0; 32];
-    // A secret has to be unpredictable, so it comes from the thread's cryptographic generator and from no seed.
-    rand::rng().fill_bytes(&mut entropy);
-    let token = token_text(entropy);
-    let record = TokenRecord { id: Uuid::now_v7(), hash: token_hash(&token), scopes, label, created_at: api.clock.now() };
+    let secret = token::NewToken::generate();
+    let record = TokenRecord { id: Uuid::now_v7(), hash: secret.hash(), scopes, label, created_at: api.clock.now() };
     api.store.put_token(record.clone()).await?;
     api.tokens.forget();
-    let view = TokenView { token: Some(token), ..record.into() };
+    let view = TokenView { token: Some(secret.reveal().to_owned()), ..record.into() };
     Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], Json(view)).into_response())
 }
 

@@ -1,0 +1,229 @@
+//! The composition root: it knows every concrete type, puts them together, and takes them apart again.
+
+mod plugins;
+
+pub use plugins::{LoadError, Plugins};
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::SharedClock;
+use crate::config::{AuthMode, Config};
+use crate::event::{Bells, EventBus};
+use crate::http::{self, ApiConfig, ApiState, TaskDefaults};
+use crate::limits::Limit;
+use crate::metrics::Metrics;
+use crate::registry::Registry;
+use crate::runtime::{Runtime, RuntimeConfig};
+use crate::scheduler::{self, SchedulerConfig, SchedulerParts};
+use crate::store::sqlite::{SqliteAdmin, SqliteOptions, SqliteStore};
+use crate::store::{AdminStore, Store};
+
+/// A running host.
+pub struct Host {
+    address: SocketAddr,
+    store: Arc<SqliteStore>,
+    ready: Arc<AtomicBool>,
+    scheduling: CancellationToken,
+    scheduler: JoinHandle<()>,
+    serving: CancellationToken,
+    http: JoinHandle<std::io::Result<()>>,
+}
+
+impl Host {
+    /// Starts a host: opens the store, loads the plugins, listens, and runs what is queued.
+    ///
+    /// # Errors
+    /// Why it cannot start, in words for the operator.
+    pub async fn start(config: Config, clock: SharedClock) -> anyhow::Result<Self> {
+        make_data_dir(&config.data_dir)?;
+        let store = Arc::new(SqliteStore::open(&database_path(&config), sqlite_options(&config)).await?);
+        refuse_exposure(&config, &store).await?;
+        let listener = TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
+        let address = listener.local_addr()?;
+
+        let runtime = Arc::new(Runtime::new(runtime_config(&config), Arc::clone(&clock))?);
+        let shared_store: Arc<dyn Store> = store.clone();
+        let registry = Arc::new(Registry::default());
+        let plugins = Arc::new(Plugins {
+            runtime: Arc::clone(&runtime),
+            registry: Arc::clone(&registry),
+            store: Arc::clone(&shared_store),
+            clock: Arc::clone(&clock),
+            grants: config.plugins.clone(),
+            ceilings: config.ceilings(),
+            changing: tokio::sync::Mutex::new(()),
+        });
+        plugins.load_all().await?;
+
+        let parts = SchedulerParts {
+            store: Arc::clone(&shared_store),
+            runtime,
+            registry: Arc::clone(&registry),
+            events: EventBus::new(config.http.event_ring),
+            bells: Arc::new(Bells::default()),
+            metrics: Arc::new(Metrics::new()),
+            clock: Arc::clone(&clock),
+        };
+        let ready = Arc::new(AtomicBool::new(true));
+        let state = ApiState {
+            store: shared_store,
+            registry,
+            plugins,
+            events: parts.events.clone(),
+            bells: Arc::clone(&parts.bells),
+            clock,
+            metrics: Arc::clone(&parts.metrics),
+            config: Arc::new(api_config(&config)),
+            ready: Arc::clone(&ready),
+        };
+        let (scheduling, serving) = (CancellationToken::new(), CancellationToken::new());
+        let scheduler = tokio::spawn(scheduler::run(scheduler_config(&config), parts, scheduling.clone()));
+        let http = tokio::spawn(http::serve(listener, state, serving.clone()));
+        tracing::info!(%address, "the host is ready");
+        Ok(Self { address, store, ready, scheduling, scheduler, serving, http })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops in order: no new tasks are started, what runs ends or goes back to the queue, requests are answered, the database is closed.
+    pub async fn stop(self) {
+        self.ready.store(false, Ordering::Release);
+        self.scheduling.cancel();
+        if let Err(error) = self.scheduler.await {
+            tracing::error!(%error, "the scheduler ended abnormally");
+        }
+        // Last, so that whoever waits for a task hears of its end.
+        self.serving.cancel();
+        match self.http.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the API ended abnormally"),
+            Err(error) => tracing::error!(%error, "the API ended abnormally"),
+        }
+        self.store.close().await;
+    }
+}
+
+/// The database's file.
+#[must_use]
+pub fn database_path(config: &Config) -> PathBuf {
+    config.data_dir.join("taskwarden.db")
+}
+
+/// Makes the data folder, readable by its owner only.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make_data_dir(path: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.with_context(|| format!("cannot make the data folder {}", path.display()))
+}
+
+/// Opens what operators set, beside a host that may be running.
+///
+/// # Errors
+/// When the database cannot be opened.
+pub async fn open_admin(config: &Config) -> anyhow::Result<SqliteAdmin> {
+    make_data_dir(&config.data_dir)?;
+    Ok(SqliteAdmin::open(&database_path(config), sqlite_options(config)).await?)
+}
+
+/// Refuses to start where somebody could call who should not.
+async fn refuse_exposure(config: &Config, store: &SqliteStore) -> anyhow::Result<()> {
+    if config.listen.ip().is_loopback() {
+        return Ok(());
+    }
+    if config.auth.mode == AuthMode::LoopbackOpen {
+        bail!(
+            "auth.mode is \"loopback_open\" and {} is not a loopback address; set auth.mode to \"tokens\", or listen on 127.0.0.1",
+            config.listen
+        );
+    }
+    if store.tokens().await?.is_empty() {
+        bail!(
+            "{} is not a loopback address and there is no token yet; make one with `taskwarden token create --scope admin,submit,read` first",
+            config.listen
+        );
+    }
+    Ok(())
+}
+
+fn sqlite_options(config: &Config) -> SqliteOptions {
+    SqliteOptions {
+        priority_step: Duration::from_millis(config.queue.priority_step_ms),
+        lanes_max: config.queue.lanes_max,
+        ..SqliteOptions::default()
+    }
+}
+
+fn runtime_config(config: &Config) -> RuntimeConfig {
+    RuntimeConfig {
+        concurrent_runs: config.slots(),
+        ceilings: config.ceilings(),
+        stack_bytes: config.runtime.stack_bytes,
+        epoch_tick: Duration::from_millis(config.runtime.epoch_tick_ms),
+        compile_time_max: Duration::from_millis(config.runtime.compile_time_max_ms),
+        cache_dir: Some(config.data_dir.join("compiled")),
+    }
+}
+
+fn scheduler_config(config: &Config) -> SchedulerConfig {
+    let kept = |ms: u64| (ms > 0).then(|| Duration::from_millis(ms));
+    SchedulerConfig {
+        host: host_name(config).into(),
+        slots: config.slots(),
+        ceilings: config.ceilings(),
+        retry: config.retry_policy(),
+        lease: Duration::from_millis(config.queue.lease_ms),
+        poll: Duration::from_millis(config.queue.poll_ms),
+        run_ahead: Duration::from_millis(config.runtime.run_ahead_ms),
+        drain: Duration::from_millis(config.runtime.drain_ms),
+        retention: kept(config.queue.retention_ms),
+        blob_retention: kept(config.queue.blob_retention_ms),
+        alone: true,
+        jitter_seed: rand::random(),
+    }
+}
+
+fn api_config(config: &Config) -> ApiConfig {
+    let defaults =
+        |priority, max_attempts: Option<u32>| TaskDefaults { priority, max_attempts: max_attempts.unwrap_or(config.queue.max_attempts) };
+    ApiConfig {
+        host_name: host_name(config).into(),
+        auth: match config.auth.mode {
+            AuthMode::Tokens => http::AuthMode::Tokens,
+            AuthMode::LoopbackOpen => http::AuthMode::LoopbackOpen,
+        },
+        task_defaults: config.task_types.iter().map(|(name, own)| (name.clone(), defaults(own.priority, own.max_attempts))).collect(),
+        other_defaults: TaskDefaults { max_attempts: config.queue.max_attempts, ..TaskDefaults::default() },
+        payload_bytes_max: config.http.task_body_bytes,
+        batch_bytes_max: config.http.batch_body_bytes,
+        blob_bytes_max: config.http.blob_bytes,
+        artifact_bytes_max: config.ceilings().get(Limit::ArtifactBytes),
+        ceilings: config.ceilings(),
+        requests_max: config.http.concurrent_requests,
+        streams_max: config.http.event_streams,
+        ..ApiConfig::default()
+    }
+}
+
+fn host_name(config: &Config) -> String {
+    if !config.host_name.is_empty() {
+        return config.host_name.clone();
+    }
+    let named = std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::fs::read_to_string("/etc/hostname"));
+    named.map(|name| name.trim().to_owned()).ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".to_owned())
+}
