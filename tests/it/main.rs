@@ -2,4 +2,5 @@
 // Everything here is test code, helpers included: this says so to clippy.
 #![cfg(test)]
 
+mod store;
 mod tidy;

@@ -1,0 +1,220 @@
+//! Ends of attempts: finished, given back, or lost with their host; and the heartbeat by which a host is known to live.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::bulk::json_list;
+use super::claim::host;
+use super::mirror::RunningTask;
+use super::prepared::Ended;
+use super::tx::{Requeue, Tx};
+use super::writer::Verb;
+use crate::clock::UnixMs;
+use crate::store::{Claim, Conflict, Finished, Heartbeat, Result, StoreError};
+use crate::task::{Next, Outcome, TaskId, TaskState, run_key};
+
+pub(super) struct FinishBatch(pub(super) Vec<(Claim, Next, Arc<Ended>)>);
+
+#[async_trait]
+impl Verb for FinishBatch {
+    type Answer = Vec<Finished>;
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<Vec<Finished>> {
+        let mut answers = Vec::with_capacity(self.0.len());
+        for (claim, next, ended) in &self.0 {
+            let Some(task) = tx.mirror.held(*claim).cloned() else {
+                answers.push(Finished::Stale);
+                continue;
+            };
+            tx.stop(claim.seq);
+            settle(tx, claim.seq, &task, *next, Arc::clone(ended));
+            answers.push(Finished::Recorded);
+        }
+        Ok(answers)
+    }
+
+    fn rows(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// Writes what comes after an attempt. Somebody who asked to cancel was told that it would be done: no retry comes after that.
+fn settle(tx: &mut Tx<'_>, seq: i64, task: &RunningTask, next: Next, ended: Arc<Ended>) {
+    match next {
+        Next::Final(state) => tx.end(seq, task.attempt, state, ended),
+        Next::RetryAt(_) if task.cancel_requested => tx.end(seq, task.attempt, TaskState::Cancelled, ended),
+        Next::RetryAt(at) => {
+            let state = if at.0 > ended.finished_at_ms { TaskState::Scheduled } else { TaskState::Queued };
+            let run_key = run_key(at, task.priority, tx.rules.priority_step);
+            let requeue = Requeue { seq, state, run_at_ms: at.0, run_key, ended: Some((task.attempt, ended)) };
+            tx.requeue(task.lane_id, requeue);
+        }
+    }
+}
+
+pub(super) struct GiveBack {
+    pub(super) claims: Vec<Claim>,
+    pub(super) run_at: UnixMs,
+}
+
+#[async_trait]
+impl Verb for GiveBack {
+    type Answer = ();
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<()> {
+        let held: Vec<(i64, RunningTask)> =
+            self.claims.iter().filter_map(|claim| Some((claim.seq, tx.mirror.held(*claim)?.clone()))).collect();
+        tx.flush().await?;
+        // As it was before the claim: when the attempt before that started is known from its own row.
+        sqlx::query(
+            "UPDATE execution_tasks SET attempt = attempt - 1, started_at_ms = \
+             (SELECT a.started_at_ms FROM task_attempts a WHERE a.seq = execution_tasks.seq AND a.attempt = execution_tasks.attempt - 1) \
+             WHERE seq IN (SELECT value FROM json_each(?))",
+        )
+        .bind(json_list(held.iter().map(|(seq, _)| *seq)))
+        .execute(&mut *tx.conn)
+        .await?;
+        for (seq, task) in held {
+            tx.stop(seq);
+            if task.cancel_requested {
+                let ended = Ended::without_run(Outcome::Cancelled, None, self.run_at.0);
+                tx.end(seq, task.attempt, TaskState::Cancelled, ended);
+            } else {
+                let run_key = run_key(self.run_at, task.priority, tx.rules.priority_step);
+                let requeue = Requeue { seq, state: TaskState::Queued, run_at_ms: self.run_at.0, run_key, ended: None };
+                tx.requeue(task.lane_id, requeue);
+            }
+        }
+        Ok(())
+    }
+
+    fn rows(&self) -> usize {
+        self.claims.len()
+    }
+}
+
+/// A task whose host is gone, as the caller needs it to decide what comes next.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LostTask {
+    pub(super) claim: Claim,
+    pub(super) attempt: u32,
+    pub(super) max_attempts: u32,
+    /// This time included.
+    pub(super) lost: u32,
+}
+
+/// Which tasks are held by hosts whose lease ran out.
+pub(super) struct FindLost {
+    pub(super) now: UnixMs,
+    pub(super) all: bool,
+}
+
+fn is_lost(tx: &Tx<'_>, task: &RunningTask, now: UnixMs, all: bool) -> bool {
+    all || tx.mirror.hosts.get(&task.host_id).is_none_or(|host| host.lease_until_ms < now.0)
+}
+
+#[async_trait]
+impl Verb for FindLost {
+    type Answer = Vec<LostTask>;
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<Vec<LostTask>> {
+        let lost = tx.mirror.running.iter().filter(|(_, task)| is_lost(tx, task, self.now, self.all));
+        let mut lost: Vec<LostTask> = lost
+            .map(|(seq, task)| LostTask {
+                claim: Claim { seq: *seq, token: task.token },
+                attempt: task.attempt,
+                max_attempts: task.max_attempts,
+                lost: task.lost + 1,
+            })
+            .collect();
+        lost.sort_unstable_by_key(|task| task.claim.seq);
+        Ok(lost)
+    }
+}
+
+/// Takes back what was found, unless its host came back or the task ended in between.
+pub(super) struct TakeBack {
+    pub(super) lost: Vec<(Claim, Next)>,
+    pub(super) now: UnixMs,
+    pub(super) all: bool,
+}
+
+#[async_trait]
+impl Verb for TakeBack {
+    type Answer = Vec<TaskId>;
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<Vec<TaskId>> {
+        let mut taken = Vec::new();
+        for (claim, next) in &self.lost {
+            let Some(task) = tx.mirror.held(*claim).filter(|task| is_lost(tx, task, self.now, self.all)).cloned() else { continue };
+            tx.stop(claim.seq);
+            let ended = Ended::without_run(Outcome::Lost, Some("the host that ran it was lost"), self.now.0);
+            settle(tx, claim.seq, &task, *next, ended);
+            taken.push(task.id);
+        }
+        Ok(taken)
+    }
+
+    fn rows(&self) -> usize {
+        self.lost.len()
+    }
+}
+
+pub(super) struct Beat {
+    pub(super) host: Box<str>,
+    pub(super) lease_until: UnixMs,
+}
+
+#[async_trait]
+impl Verb for Beat {
+    type Answer = Heartbeat;
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<Heartbeat> {
+        let host_id = host(tx, &self.host, self.lease_until).await?;
+        sqlx::query("UPDATE hosts SET lease_until_ms = ? WHERE host_id = ?")
+            .bind(self.lease_until.0)
+            .bind(host_id)
+            .execute(&mut *tx.conn)
+            .await?;
+        if let Some(host) = tx.mirror.hosts.get_mut(&host_id) {
+            host.lease_until_ms = self.lease_until.0;
+        }
+        let mut answer = Heartbeat::default();
+        for (seq, task) in tx.mirror.running.iter().filter(|(_, task)| task.host_id == host_id) {
+            let claim = Claim { seq: *seq, token: task.token };
+            answer.held.push(claim);
+            if task.cancel_requested {
+                answer.cancel.push(claim);
+            }
+        }
+        answer.held.sort_unstable();
+        answer.cancel.sort_unstable();
+        Ok(answer)
+    }
+}
+
+/// Writes a step of a task's journal.
+pub(super) struct PutJournal {
+    pub(super) claim: Claim,
+    pub(super) step: Box<str>,
+    pub(super) value: Vec<u8>,
+}
+
+#[async_trait]
+impl Verb for PutJournal {
+    type Answer = ();
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<()> {
+        if tx.mirror.held(self.claim).is_none() {
+            return Err(StoreError::Conflict(Conflict::LeaseLost));
+        }
+        sqlx::query("INSERT INTO journal (seq, step, value) VALUES (?, ?, ?) ON CONFLICT (seq, step) DO UPDATE SET value = excluded.value")
+            .bind(self.claim.seq)
+            .bind(&*self.step)
+            .bind(self.value.as_slice())
+            .execute(&mut *tx.conn)
+            .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,116 @@
+//! Bringing a database file to the shape this build expects.
+//!
+//! All pending migrations run in one transaction: a file is in the old shape or in the new one, and a dry run is the real run
+//! with a rollback at its end.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, SqliteConnection};
+
+use super::error::damaged;
+use crate::store::{Result, StoreError};
+
+macro_rules! migrations {
+    ($($name:literal),+ $(,)?) => {
+        &[$(($name, include_str!(concat!("../../../../migrations/sqlite/", $name, ".sql")))),+]
+    };
+}
+
+/// Every migration in order: its name, which begins with its number, and its text.
+pub const MIGRATIONS: &[(&str, &str)] =
+    migrations!("0001_execution_tasks", "0002_ai_model", "0003_lanes", "0004_task_records", "0005_blobs", "0006_administration",);
+
+/// What a migration did, or would do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MigrationReport {
+    /// Whether everything was undone at the end.
+    pub dry_run: bool,
+    /// Whether there was a database before.
+    pub existed: bool,
+    /// Migrations that had run before.
+    pub present: Vec<String>,
+    /// Migrations that ran now.
+    pub applied: Vec<String>,
+    /// Rows of each table before.
+    pub rows_before: Vec<(String, u64)>,
+    /// Rows of each table after.
+    pub rows_after: Vec<(String, u64)>,
+}
+
+/// Migrates the file at `path`, making it when it is not there. With `dry_run`, says what that would do and leaves the file as it is.
+///
+/// # Errors
+/// When the file cannot be opened, is in use, was made by a newer build, or a migration fails; the file is unchanged then.
+pub async fn migrate(path: &Path, dry_run: bool) -> Result<MigrationReport> {
+    let existed = path.exists();
+    let options = SqliteConnectOptions::new().busy_timeout(Duration::from_secs(5)).foreign_keys(false).disable_statement_logging();
+    let options = match (existed, dry_run) {
+        (false, true) => options.in_memory(true),
+        _ => options.filename(path).create_if_missing(!dry_run),
+    };
+    let mut conn = options.connect().await?;
+    let report = migrate_connection(&mut conn, existed, dry_run).await;
+    conn.close().await?;
+    report
+}
+
+/// The same on an open connection.
+pub(super) async fn migrate_connection(conn: &mut SqliteConnection, existed: bool, dry_run: bool) -> Result<MigrationReport> {
+    // Without this, renaming a table would rewrite what refers to it, and temporary tables would go to disk.
+    sqlx::raw_sql("PRAGMA legacy_alter_table = ON; PRAGMA temp_store = MEMORY; BEGIN IMMEDIATE").execute(&mut *conn).await?;
+    let report = apply(conn, existed, dry_run).await;
+    let keep = report.as_ref().is_ok_and(|report| !dry_run && !report.applied.is_empty());
+    let end = sqlx::raw_sql(if keep { "COMMIT" } else { "ROLLBACK" }).execute(&mut *conn).await;
+    let report = report?;
+    end?;
+    Ok(report)
+}
+
+async fn apply(conn: &mut SqliteConnection, existed: bool, dry_run: bool) -> Result<MigrationReport> {
+    let rows_before = count_rows(conn).await?;
+    sqlx::raw_sql(
+        "CREATE TABLE IF NOT EXISTS schema_migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at_ms INTEGER NOT NULL) STRICT",
+    )
+    .execute(&mut *conn)
+    .await?;
+    let present: Vec<(i64, String)> =
+        sqlx::query_as("SELECT number, name FROM schema_migrations ORDER BY number").fetch_all(&mut *conn).await?;
+    for ((number, name), known) in present.iter().zip(MIGRATIONS.iter().map(Some).chain(std::iter::repeat(None))) {
+        if known.is_none_or(|(known, _)| known != name) {
+            return Err(StoreError::Broken(format!(
+                "the database has had migration {number} ({name}), which this build does not know; use the build that made it, or a newer one"
+            )));
+        }
+    }
+    let mut applied = Vec::new();
+    for ((name, text), number) in MIGRATIONS.iter().zip(1_i64..).skip(present.len()) {
+        sqlx::raw_sql(*text).execute(&mut *conn).await.map_err(|error| damaged(&format!("the database before migration {name}"), error))?;
+        sqlx::query("INSERT INTO schema_migrations (number, name, applied_at_ms) VALUES (?, ?, unixepoch('now') * 1000)")
+            .bind(number)
+            .bind(*name)
+            .execute(&mut *conn)
+            .await?;
+        applied.push((*name).to_owned());
+    }
+    let rows_after = count_rows(conn).await?;
+    let present = present.into_iter().map(|(_, name)| name).collect();
+    Ok(MigrationReport { dry_run, existed, present, applied, rows_before, rows_after })
+}
+
+async fn count_rows(conn: &mut SqliteConnection) -> Result<Vec<(String, u64)>> {
+    let tables: Vec<String> = sqlx::query_scalar(
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name <> 'schema_migrations' ORDER BY name",
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut counts = Vec::with_capacity(tables.len());
+    for table in tables {
+        let quoted = table.replace('"', "\"\"");
+        let rows: i64 = sqlx::query_scalar(AssertSqlSafe(format!("SELECT count(*) FROM \"{quoted}\""))).fetch_one(&mut *conn).await?;
+        counts.push((table, u64::try_from(rows).unwrap_or_default()));
+    }
+    Ok(counts)
+}

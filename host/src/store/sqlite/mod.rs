@@ -1,0 +1,184 @@
+//! The store on SQLite: one file, one host.
+//!
+//! * One writer with group commit ([`writer`]); readers on connections of their own, which WAL lets read beside it.
+//! * `synchronous=FULL`: what was acknowledged survives a power cut, not only a crash.
+//! * Hot rows are narrow and apart: `ready` is ordered as it is claimed, `running` is as small as the number of slots, `scheduled`
+//!   is ordered by time. `execution_tasks` is what people query.
+//! * Lanes, hosts and running tasks are known to the writer by heart ([`mirror`]). That is why a second host is kept out by a lock.
+
+mod admin;
+mod blobs;
+mod bulk;
+mod change;
+mod claim;
+mod error;
+mod finish;
+mod migrate;
+mod mirror;
+mod prepared;
+mod read;
+mod row;
+mod submit;
+mod tasks;
+mod tx;
+mod writer;
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, SqlitePool};
+
+pub use self::migrate::{MIGRATIONS, MigrationReport, migrate};
+use self::tx::Rules;
+use self::writer::WriterHandle;
+use crate::store::{Result, StoreError};
+
+/// How a SQLite store is opened.
+#[derive(Debug, Clone)]
+pub struct SqliteOptions {
+    /// What one rank of priority is worth in waiting time.
+    pub priority_step: Duration,
+    /// At most so many combinations of task type and model.
+    pub lanes_max: u32,
+    /// How long to wait for another process that holds the file, such as a backup.
+    pub busy_timeout: Duration,
+    /// Connections for reading.
+    pub readers: u32,
+    /// Page cache of the writer, in KiB.
+    pub cache_kib: u32,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self {
+            priority_step: Duration::from_secs(60),
+            lanes_max: 4096,
+            busy_timeout: Duration::from_secs(5),
+            readers: 4,
+            cache_kib: 64 << 10,
+        }
+    }
+}
+
+/// A store in one SQLite file. Call [`SqliteStore::close`] to end it in good order; what was acknowledged is safe without.
+pub struct SqliteStore {
+    writer: WriterHandle,
+    readers: SqlitePool,
+    path: PathBuf,
+    /// Held as long as the store is open; the system lets go of it when the process dies.
+    lock: parking_lot::Mutex<Option<File>>,
+}
+
+impl std::fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteStore").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl SqliteStore {
+    /// Opens the file at `path` for this host alone, making and migrating it as needed.
+    ///
+    /// # Errors
+    /// When another host has it open, it cannot be opened or migrated, or was made by a newer build.
+    pub async fn open(path: &Path, options: SqliteOptions) -> Result<Self> {
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder)
+                .map_err(|error| StoreError::Unavailable(format!("{} cannot be made: {error}", folder.display())))?;
+        }
+        let lock = lock(path)?;
+        Self::connect(path, options, Some(lock)).await
+    }
+
+    async fn connect(path: &Path, options: SqliteOptions, lock: Option<File>) -> Result<Self> {
+        let connect = SqliteConnectOptions::new()
+            .filename(path)
+            .foreign_keys(false)
+            .busy_timeout(options.busy_timeout)
+            .statement_cache_capacity(256)
+            .disable_statement_logging();
+        let existed = path.exists();
+        let mut conn = connect
+            .clone()
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .pragma("cache_size", format!("-{}", options.cache_kib))
+            .pragma("temp_store", "memory")
+            // Pages are copied back into the file once the log holds so many; the same hot pages are then copied once for many commits.
+            .pragma("wal_autocheckpoint", "4000")
+            .pragma("journal_size_limit", "67108864")
+            .row_buffer_size(1024)
+            .thread_name(|_| "sqlite-writer".to_owned())
+            .connect()
+            .await?;
+        let report = migrate::migrate_connection(&mut conn, existed, false).await?;
+        if existed && !report.applied.is_empty() {
+            tracing::info!(applied = ?report.applied, "the database was migrated");
+        }
+        let rules = Rules { priority_step: options.priority_step, lanes_max: options.lanes_max };
+        let writer = WriterHandle::start(conn, rules).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(options.readers.max(1))
+            .acquire_timeout(Duration::from_secs(30))
+            .connect_with(connect.read_only(true).thread_name(|_| "sqlite-reader".to_owned()))
+            .await?;
+        Ok(Self { writer, readers, path: path.to_owned(), lock: parking_lot::Mutex::new(lock) })
+    }
+
+    /// Finishes what was begun, closes every connection and lets go of the file. Verbs that come after are refused.
+    pub async fn close(&self) {
+        self.writer.close().await;
+        self.readers.close().await;
+        self.lock.lock().take();
+    }
+
+    /// How many transactions were committed since the store was opened; many requests share one.
+    #[must_use]
+    pub fn commits(&self) -> u64 {
+        self.writer.counts.commits.load(Ordering::Relaxed)
+    }
+}
+
+/// The administrator's part of a store: limits, plugins and tokens. It may be opened while a host has the store open, because it
+/// touches nothing that the host's writer knows by heart.
+#[derive(Debug)]
+pub struct SqliteAdmin(SqliteStore);
+
+impl SqliteAdmin {
+    /// Opens the file at `path` beside whoever has it open.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`], except that another host does not matter.
+    pub async fn open(path: &Path, options: SqliteOptions) -> Result<Self> {
+        // Whoever gets the lock may migrate; when a host holds it, the host did.
+        let lock = match lock(path) {
+            Ok(lock) => Some(lock),
+            Err(StoreError::Unavailable(_)) if path.exists() => None,
+            Err(error) => return Err(error),
+        };
+        SqliteStore::connect(path, options, lock).await.map(Self)
+    }
+
+    /// Closes every connection.
+    pub async fn close(&self) {
+        self.0.close().await;
+    }
+}
+
+fn lock(path: &Path) -> Result<File> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let cannot = |error: std::io::Error| StoreError::Unavailable(format!("{} cannot be locked: {error}", path.display()));
+    let file = File::options().create(true).truncate(false).write(true).open(PathBuf::from(name)).map_err(cannot)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Unavailable(format!(
+            "{} is open in another host; stop that host, or give this one another data folder",
+            path.display()
+        ))),
+        Err(TryLockError::Error(error)) => Err(cannot(error)),
+    }
+}

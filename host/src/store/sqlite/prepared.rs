@@ -1,0 +1,131 @@
+//! Submissions and ends of attempts, rendered to what the tables hold. This happens in the caller's task, so that the one writer
+//! has nothing left to do but write.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::store::{Finish, Result, StoreError};
+use crate::task::{LaneKey, LogLevel, NewTask, Outcome, Output, Priority};
+
+/// A submission as rows.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) id: crate::task::TaskId,
+    pub(super) id_text: Arc<str>,
+    pub(super) lane: LaneKey,
+    pub(super) priority: Priority,
+    pub(super) payload: Arc<str>,
+    pub(super) inputs: Option<Arc<str>>,
+    pub(super) tags: Option<Arc<str>>,
+    pub(super) limits: Option<Arc<str>>,
+    /// The inputs by name, with the blob each names.
+    pub(super) blobs: Vec<(String, Arc<str>)>,
+    pub(super) run_at_ms: i64,
+    pub(super) max_attempts: u32,
+    pub(super) tenant: Option<Arc<str>>,
+    pub(super) idempotency_key: Option<Arc<str>>,
+    pub(super) digest: [u8; 32],
+}
+
+impl Prepared {
+    pub(super) fn new(task: NewTask) -> Result<Arc<Self>> {
+        let (idempotency_key, digest) = task.idempotency.map_or((None, [0; 32]), |(key, digest)| (Some(Arc::from(key.as_str())), digest));
+        Ok(Arc::new(Self {
+            id: task.id,
+            id_text: Arc::from(task.id.to_string()),
+            lane: task.lane,
+            priority: task.priority,
+            payload: Arc::from(task.payload.get()),
+            inputs: unless(task.plan.inputs.is_empty(), &task.plan.inputs)?,
+            tags: unless(task.plan.tags.is_empty(), &task.plan.tags)?,
+            limits: unless(task.plan.limits.is_empty(), &task.plan.limits)?,
+            blobs: task.plan.inputs.into_iter().map(|(name, input)| (name, Arc::from(input.blob.0.to_string()))).collect(),
+            run_at_ms: task.run_at.0,
+            max_attempts: task.max_attempts.max(1),
+            tenant: task.tenant.map(|tenant| Arc::from(tenant.as_str())),
+            idempotency_key,
+            digest,
+        }))
+    }
+}
+
+/// A line of a guest's log as a row.
+#[derive(Debug)]
+pub(super) struct PreparedLine {
+    pub(super) at_ms: i64,
+    pub(super) level: &'static str,
+    pub(super) message: Arc<str>,
+    pub(super) fields: Option<Arc<str>>,
+}
+
+/// How an attempt ended, as rows.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) outcome: Outcome,
+    pub(super) error: Option<Arc<str>>,
+    pub(super) receipt: Option<Arc<str>>,
+    pub(super) result: Option<Arc<str>>,
+    pub(super) started_at_ms: Option<i64>,
+    pub(super) finished_at_ms: i64,
+    pub(super) logs: Vec<PreparedLine>,
+    pub(super) outputs: Vec<Output>,
+}
+
+impl Ended {
+    /// An end that no guest had a part in.
+    pub(super) fn without_run(outcome: Outcome, error: Option<&str>, finished_at_ms: i64) -> Arc<Self> {
+        Arc::new(Self {
+            outcome,
+            error: error.map(Arc::from),
+            receipt: None,
+            result: None,
+            started_at_ms: None,
+            finished_at_ms,
+            logs: Vec::new(),
+            outputs: Vec::new(),
+        })
+    }
+
+    pub(super) fn new(finish: Finish) -> Result<Arc<Self>> {
+        let logs = finish.logs.into_iter().map(|line| {
+            Ok(PreparedLine {
+                at_ms: line.at_ms.0,
+                level: level_name(line.level),
+                message: Arc::from(line.message),
+                fields: unless(line.fields.is_empty(), &line.fields)?,
+            })
+        });
+        let succeeded = finish.outcome == Outcome::Succeeded;
+        Ok(Arc::new(Self {
+            outcome: finish.outcome,
+            error: finish.error.map(Arc::from),
+            receipt: unless(false, &finish.receipt)?,
+            result: finish.result.filter(|_| succeeded).map(Arc::from),
+            started_at_ms: Some(finish.started_at.0),
+            finished_at_ms: finish.finished_at.0,
+            logs: logs.collect::<Result<_>>()?,
+            outputs: if succeeded { finish.outputs } else { Vec::new() },
+        }))
+    }
+}
+
+/// The name of a level in the table.
+pub(super) fn level_name(level: LogLevel) -> &'static str {
+    match level {
+        LogLevel::Trace => "trace",
+        LogLevel::Debug => "debug",
+        LogLevel::Info => "info",
+        LogLevel::Warn => "warn",
+        LogLevel::Error => "error",
+    }
+}
+
+/// JSON text, or nothing when there is nothing to say.
+fn unless(silent: bool, value: &impl Serialize) -> Result<Option<Arc<str>>> {
+    if silent {
+        return Ok(None);
+    }
+    let text = serde_json::to_string(value).map_err(|error| StoreError::Broken(format!("a value cannot be written as JSON: {error}")))?;
+    Ok(Some(Arc::from(text)))
+}

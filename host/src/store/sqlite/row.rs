@@ -1,0 +1,91 @@
+//! Stored text back to checked types.
+
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+
+use super::error::damaged;
+use crate::clock::UnixMs;
+use crate::store::Result;
+use crate::task::{AiModel, IdempotencyKey, LaneKey, Priority, Task, TaskId, TaskPlan, TaskType, Tenant};
+
+/// The columns of [`task`].
+pub(super) const TASK_COLUMNS: &str = "seq, id, task_type, ai_model, priority, state, payload, inputs, result, outcome, error, receipt, \
+     attempt, max_attempts, tenant, idempotency_key, tags, limits, created_at_ms, run_at_ms, started_at_ms, finished_at_ms";
+
+/// A lane's name. People may write into the public table by hand; a name that could never have come in is mended rather than
+/// refused, so that one odd row does not hide all the others.
+pub(super) fn lane_key(task_type: &str, ai_model: Option<&str>) -> LaneKey {
+    let task_type = TaskType::new(task_type).unwrap_or_else(|_| {
+        let mended: String =
+            task_type.chars().take(128).map(|c| if c.is_ascii_alphanumeric() || "._-:".contains(c) { c } else { '_' }).collect();
+        TaskType::new(&mended).unwrap_or_else(|_| unnamed())
+    });
+    LaneKey { task_type, ai_model: ai_model.and_then(|model| AiModel::new(model).ok()) }
+}
+
+#[expect(clippy::expect_used, reason = "a constant that is a valid name")]
+fn unnamed() -> TaskType {
+    TaskType::new("unknown").expect("a valid name")
+}
+
+pub(super) fn task_id(text: &str) -> Result<TaskId> {
+    text.parse().map_err(|error| damaged("a task's id", error))
+}
+
+/// An unknown word reads as normal: urgency is no reason to lose a task.
+pub(super) fn priority(text: &str) -> Priority {
+    text.parse().unwrap_or_default()
+}
+
+/// JSON as it was kept; text that is not JSON (written by hand) reads as a JSON string.
+pub(super) fn json(text: String) -> Result<Box<RawValue>> {
+    RawValue::from_string(text.clone()).or_else(|_| serde_json::value::to_raw_value(&text)).map_err(|error| damaged("a JSON value", error))
+}
+
+fn parsed<T: DeserializeOwned + Default>(what: &str, text: Option<&str>) -> Result<T> {
+    text.map_or_else(|| Ok(T::default()), |text| serde_json::from_str(text).map_err(|error| damaged(what, error)))
+}
+
+pub(super) fn plan(inputs: Option<&str>, tags: Option<&str>, limits: Option<&str>) -> Result<TaskPlan> {
+    Ok(TaskPlan {
+        inputs: parsed("a task's inputs", inputs)?,
+        tags: parsed("a task's tags", tags)?,
+        limits: parsed("a task's limits", limits)?,
+    })
+}
+
+pub(super) fn tenant(text: Option<&str>) -> Option<Tenant> {
+    text.and_then(|text| Tenant::new(text).ok())
+}
+
+pub(super) fn idempotency_key(text: Option<&str>) -> Option<IdempotencyKey> {
+    text.and_then(|text| IdempotencyKey::new(text).ok())
+}
+
+/// A whole task, from a row with [`TASK_COLUMNS`].
+pub(super) fn task(row: &SqliteRow) -> Result<Task> {
+    let outcome: Option<&str> = row.try_get("outcome")?;
+    let receipt: Option<&str> = row.try_get("receipt")?;
+    Ok(Task {
+        id: task_id(row.try_get("id")?)?,
+        lane: lane_key(row.try_get("task_type")?, row.try_get("ai_model")?),
+        priority: priority(row.try_get("priority")?),
+        state: row.try_get::<&str, _>("state")?.parse().map_err(|error| damaged("a task's state", error))?,
+        payload: json(row.try_get("payload")?)?,
+        plan: plan(row.try_get("inputs")?, row.try_get("tags")?, row.try_get("limits")?)?,
+        result: row.try_get::<Option<String>, _>("result")?.map(json).transpose()?,
+        outcome: outcome.map(str::parse).transpose().map_err(|error| damaged("a task's outcome", error))?,
+        error: row.try_get("error")?,
+        receipt: receipt.map(serde_json::from_str).transpose().map_err(|error| damaged("a task's receipt", error))?,
+        attempt: row.try_get("attempt")?,
+        max_attempts: row.try_get("max_attempts")?,
+        tenant: tenant(row.try_get("tenant")?),
+        idempotency_key: idempotency_key(row.try_get("idempotency_key")?),
+        created_at: UnixMs(row.try_get("created_at_ms")?),
+        run_at: UnixMs(row.try_get("run_at_ms")?),
+        started_at: row.try_get::<Option<i64>, _>("started_at_ms")?.map(UnixMs),
+        finished_at: row.try_get::<Option<i64>, _>("finished_at_ms")?.map(UnixMs),
+    })
+}

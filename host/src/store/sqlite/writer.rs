@@ -1,0 +1,211 @@
+//! The one writer. It owns the only connection that writes, takes whatever requests wait, runs them in one transaction and answers
+//! after the commit. So an answer means "on disk", and a thousand callers share the price of one flush.
+//!
+//! A request must not suffer from its neighbours. A refusal ([`StoreError::Conflict`]) is found before anything of the request is
+//! written and concerns it alone. Any other error rolls the whole group back, after which each request runs in a transaction of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use sqlx::{Connection as _, SqliteConnection};
+use tokio::sync::{mpsc, oneshot};
+
+use super::mirror::Mirror;
+use super::tx::{Rules, Tx};
+use crate::store::{Result, StoreError};
+
+/// Requests that may wait for the writer; who comes after has to wait for room.
+const QUEUE_REQUESTS: usize = 4096;
+/// A group is closed once it weighs this much, counted in rows, so that the first in it does not wait forever.
+const GROUP_ROWS: usize = 4096;
+
+/// Something to do in a transaction. It may be run twice, when the group it was in had to be rolled back.
+#[async_trait]
+pub(super) trait Verb: Send + Sync + 'static {
+    type Answer: Send + 'static;
+
+    /// Does it. A [`StoreError::Conflict`] must come before the first write.
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<Self::Answer>;
+
+    /// About how many rows it writes.
+    fn rows(&self) -> usize {
+        1
+    }
+}
+
+#[async_trait]
+trait Pending: Send {
+    async fn apply(&mut self, tx: &mut Tx<'_>) -> Result<()>;
+    fn answer(self: Box<Self>);
+    fn fail(self: Box<Self>, error: StoreError);
+    fn rows(&self) -> usize;
+}
+
+struct Waiting<V: Verb> {
+    verb: V,
+    answer: Option<Result<V::Answer>>,
+    reply: oneshot::Sender<Result<V::Answer>>,
+}
+
+#[async_trait]
+impl<V: Verb> Pending for Waiting<V> {
+    async fn apply(&mut self, tx: &mut Tx<'_>) -> Result<()> {
+        // Nobody waits any more, and nothing was promised. A claim made now would be held by nobody.
+        if self.reply.is_closed() {
+            return Ok(());
+        }
+        match self.verb.apply(tx).await {
+            Err(error) if !matches!(error, StoreError::Conflict(_)) => Err(error),
+            answer => {
+                self.answer = Some(answer);
+                Ok(())
+            }
+        }
+    }
+
+    fn answer(self: Box<Self>) {
+        if let Some(answer) = self.answer {
+            // A caller that left in between has nobody to tell.
+            let _ = self.reply.send(answer);
+        }
+    }
+
+    fn fail(self: Box<Self>, error: StoreError) {
+        let _ = self.reply.send(Err(error));
+    }
+
+    fn rows(&self) -> usize {
+        self.verb.rows()
+    }
+}
+
+/// What the writer did so far.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) commits: AtomicU64,
+}
+
+/// The way to the writer.
+pub(super) struct WriterHandle {
+    queue: parking_lot::Mutex<Option<mpsc::Sender<Box<dyn Pending>>>>,
+    pub(super) counts: Arc<Counts>,
+    task: tokio::sync::Mutex<Option<tokio::task::JoinHandle<()>>>,
+}
+
+impl WriterHandle {
+    /// Starts the writer on its connection.
+    pub(super) async fn start(mut conn: SqliteConnection, rules: Rules) -> Result<Self> {
+        let mirror = Mirror::load(&mut conn).await?;
+        let (sender, queue) = mpsc::channel(QUEUE_REQUESTS);
+        let counts = Arc::new(Counts::default());
+        let writer = Writer { conn, mirror: Some(mirror), rules, queue, counts: Arc::clone(&counts) };
+        let task = tokio::spawn(writer.run());
+        Ok(Self { queue: parking_lot::Mutex::new(Some(sender)), counts, task: tokio::sync::Mutex::new(Some(task)) })
+    }
+
+    /// Runs a verb in the next group and returns once it is durable.
+    pub(super) async fn run<V: Verb>(&self, verb: V) -> Result<V::Answer> {
+        let sender = self.queue.lock().clone().ok_or_else(closed)?;
+        let (reply, answer) = oneshot::channel();
+        sender.send(Box::new(Waiting { verb, answer: None, reply })).await.map_err(|_| closed())?;
+        drop(sender);
+        answer.await.map_err(|_| closed())?
+    }
+
+    /// Takes no more requests, finishes those that wait, and closes the connection.
+    pub(super) async fn close(&self) {
+        self.queue.lock().take();
+        if let Some(task) = self.task.lock().await.take()
+            && task.await.is_err()
+        {
+            tracing::error!("the database writer ended by a panic");
+        }
+    }
+}
+
+fn closed() -> StoreError {
+    StoreError::Unavailable("the store is closed".to_owned())
+}
+
+struct Writer {
+    conn: SqliteConnection,
+    /// `None` after a rollback, until it has been read again.
+    mirror: Option<Mirror>,
+    rules: Rules,
+    queue: mpsc::Receiver<Box<dyn Pending>>,
+    counts: Arc<Counts>,
+}
+
+impl Writer {
+    async fn run(mut self) {
+        let mut last_group = 0;
+        while let Some(first) = self.queue.recv().await {
+            if last_group > 1 {
+                // Those who were answered a moment ago are about to ask again: one turn lets them into this group.
+                tokio::task::yield_now().await;
+            }
+            let mut rows = first.rows();
+            let mut group = vec![first];
+            while rows < GROUP_ROWS
+                && let Ok(next) = self.queue.try_recv()
+            {
+                rows += next.rows();
+                group.push(next);
+            }
+            last_group = group.len();
+            self.run_group(group).await;
+        }
+        if let Err(error) = self.conn.close().await {
+            tracing::warn!(%error, "the database connection was not closed cleanly");
+        }
+    }
+
+    async fn run_group(&mut self, mut group: Vec<Box<dyn Pending>>) {
+        match self.commit(&mut group).await {
+            Ok(()) => group.into_iter().for_each(|request| request.answer()),
+            Err(error) => match <[_; 1]>::try_from(group) {
+                Ok([single]) => single.fail(error),
+                Err(group) => {
+                    tracing::debug!(%error, requests = group.len(), "a group of requests was rolled back; each runs alone now");
+                    for request in group {
+                        let mut alone = [request];
+                        let done = self.commit(&mut alone).await;
+                        let [request] = alone;
+                        match done {
+                            Ok(()) => request.answer(),
+                            Err(error) => request.fail(error),
+                        }
+                    }
+                }
+            },
+        }
+    }
+
+    async fn commit(&mut self, group: &mut [Box<dyn Pending>]) -> Result<()> {
+        let done = self.try_commit(group).await;
+        if done.is_ok() {
+            self.counts.commits.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.mirror = None;
+            // When no transaction is open any more there is nothing to roll back, which is just as well.
+            let _ = sqlx::raw_sql("ROLLBACK").execute(&mut self.conn).await;
+        }
+        done
+    }
+
+    async fn try_commit(&mut self, group: &mut [Box<dyn Pending>]) -> Result<()> {
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await?;
+        let mirror = match &mut self.mirror {
+            Some(mirror) => mirror,
+            none => none.insert(Mirror::load(&mut self.conn).await?),
+        };
+        let mut tx = Tx::new(&mut self.conn, mirror, self.rules);
+        for request in group {
+            request.apply(&mut tx).await?;
+        }
+        tx.finish().await?;
+        sqlx::query("COMMIT").execute(&mut self.conn).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,5 @@
+//! The store as the rest of the host sees it. What every backend must do is in `conformance`; the rest is about one of them.
+
+mod conformance;
+mod sqlite;
+pub(crate) mod support;

@@ -1,0 +1,156 @@
+//! What is particular to the SQLite store: the file, its lock, group commit, and what a crash leaves.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use taskwarden::store::sqlite::{SqliteAdmin, SqliteOptions, SqliteStore};
+use taskwarden::store::{AdminStore as _, BlobStore as _, Store, StoreError, TaskStore as _};
+use taskwarden::task::TaskState;
+
+use super::support::{NOW, claim, simple, state, succeed};
+
+pub(crate) struct Opened {
+    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) path: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Opened {
+    pub(crate) fn shared(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store) as Arc<dyn Store>
+    }
+}
+
+pub(crate) async fn open() -> Opened {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tasks.db");
+    let store = SqliteStore::open(&path, SqliteOptions { lanes_max: 64, ..SqliteOptions::default() }).await.unwrap();
+    Opened { store: Arc::new(store), path, _folder: folder }
+}
+
+async fn integrity(path: &std::path::Path) -> String {
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+    let mut conn = sqlx::ConnectOptions::connect(&options).await.unwrap();
+    sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut conn).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_second_host_is_kept_out_until_the_first_lets_go() {
+    let opened = open().await;
+    let refused = SqliteStore::open(&opened.path, SqliteOptions::default()).await.unwrap_err();
+    assert!(matches!(&refused, StoreError::Unavailable(why) if why.contains("another host")), "{refused}");
+    opened.store.close().await;
+    assert!(matches!(opened.store.submit(vec![simple()], NOW).await, Err(StoreError::Unavailable(_))));
+    let again = SqliteStore::open(&opened.path, SqliteOptions::default()).await.unwrap();
+    again.close().await;
+}
+
+#[tokio::test]
+async fn tokens_can_be_made_while_a_host_has_the_store_open() {
+    use taskwarden::clock::UnixMs;
+    use taskwarden::store::{TokenRecord, TokenScope};
+    let opened = open().await;
+    let beside = SqliteAdmin::open(&opened.path, SqliteOptions::default()).await.unwrap();
+    let id = taskwarden::task::TaskId::new().0;
+    let token = TokenRecord {
+        id,
+        hash: [7; 32],
+        scopes: vec![TokenScope::Submit, TokenScope::Read],
+        label: "ci".to_owned(),
+        created_at: UnixMs(5),
+    };
+    beside.put_token(token.clone()).await.unwrap();
+    assert_eq!(opened.store.tokens().await.unwrap(), [token]);
+    opened.store.submit(vec![simple()], NOW).await.unwrap();
+    beside.close().await;
+    opened.store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_submitters_share_commits() {
+    let opened = open().await;
+    let before = opened.store.commits();
+    let mut submitters = tokio::task::JoinSet::new();
+    for _ in 0..1000 {
+        let store = Arc::clone(&opened.store);
+        submitters.spawn(async move { store.submit(vec![simple()], NOW).await.unwrap().remove(0) });
+    }
+    let answers = submitters.join_all().await;
+    let commits = opened.store.commits() - before;
+    assert!(commits <= 100, "1000 submissions took {commits} commits");
+    let store = opened.shared();
+    for answer in &answers {
+        assert!(answer.created);
+        assert_eq!(state(&store, answer.id).await, TaskState::Queued);
+    }
+    assert_eq!(store.lanes().await.unwrap()[0].queued, 1000);
+}
+
+#[tokio::test]
+async fn one_bad_request_does_not_spoil_its_group() {
+    let opened = open().await;
+    let twice = simple();
+    opened.store.submit(vec![twice.clone()], NOW).await.unwrap();
+    // The same identity again is an error that only the database finds, in the middle of a group.
+    let good = [simple(), simple()];
+    let (first, bad, last) = tokio::join!(
+        opened.store.submit(vec![good[0].clone()], NOW),
+        opened.store.submit(vec![twice], NOW),
+        opened.store.submit(vec![good[1].clone()], NOW),
+    );
+    assert!(first.unwrap()[0].created);
+    assert!(matches!(bad, Err(StoreError::Broken(_))));
+    assert!(last.unwrap()[0].created);
+    let store = opened.shared();
+    assert_eq!(store.lanes().await.unwrap()[0].queued, 3);
+    assert_eq!(claim(&store, 10, NOW).await.tasks.len(), 3);
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_the_store_was_dropped_without_closing() {
+    let opened = open().await;
+    let store = opened.shared();
+    let ids: Vec<_> =
+        store.submit((0..50).map(|_| simple()).collect(), NOW).await.unwrap().into_iter().map(|submitted| submitted.id).collect();
+    let claimed = claim(&store, 20, NOW).await.tasks;
+    store.finish(claimed[..10].iter().map(|task| succeed(task, NOW)).collect()).await.unwrap();
+    // A copy of the files as they are now is what a machine that lost its power would find.
+    let copy = tempfile::tempdir().unwrap();
+    for name in ["tasks.db", "tasks.db-wal"] {
+        std::fs::copy(opened.path.with_file_name(name), copy.path().join(name)).unwrap();
+    }
+    let path = copy.path().join("tasks.db");
+    assert_eq!(integrity(&path).await, "ok");
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&path, SqliteOptions::default()).await.unwrap());
+    let mut counts = [0; 3];
+    for id in ids {
+        match state(&store, id).await {
+            TaskState::Succeeded => counts[0] += 1,
+            TaskState::Running => counts[1] += 1,
+            TaskState::Queued => counts[2] += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(counts, [10, 10, 30]);
+    let back = store.reap(NOW, true, &|_, _, _| taskwarden::task::Next::RetryAt(NOW)).await.unwrap();
+    assert_eq!(back.len(), 10);
+    assert_eq!(claim(&store, 100, NOW).await.tasks.len(), 40);
+}
+
+#[tokio::test]
+async fn blobs_are_kept_in_pieces() {
+    use bytes::Bytes;
+    use taskwarden::store::BlobInfo;
+    use taskwarden::task::BlobId;
+    let opened = open().await;
+    let id = BlobId(taskwarden::task::TaskId::new().0);
+    opened.store.put_blob_piece(id, 0, Bytes::from(vec![1; 1 << 20]), NOW).await.unwrap();
+    opened.store.put_blob_piece(id, 1, Bytes::from_static(b"end"), NOW).await.unwrap();
+    assert_eq!(opened.store.blob(id).await.unwrap(), None, "not visible before the commit");
+    assert_eq!(opened.store.blob_piece(id, 0).await.unwrap(), None);
+    let info = BlobInfo { id, bytes: (1 << 20) + 3, sha256: [3; 32] };
+    opened.store.commit_blob(info.clone(), NOW).await.unwrap();
+    assert_eq!(opened.store.blob(id).await.unwrap(), Some(info));
+    assert_eq!(opened.store.blob_piece(id, 1).await.unwrap().unwrap(), "end");
+    assert_eq!(opened.store.blob_piece(id, 2).await.unwrap(), None);
+}
