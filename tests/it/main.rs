@@ -2,5 +2,6 @@
 // Everything here is test code, helpers included: this says so to clippy.
 #![cfg(test)]
 
+mod host;
 mod store;
 mod tidy;

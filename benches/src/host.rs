@@ -1,0 +1,75 @@
+//! A whole host in this process, spoken to over HTTP like any other.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use reqwest::Client;
+use serde_json::{Value, json};
+use taskwarden::app::Host;
+use taskwarden::clock::SystemClock;
+use taskwarden::config::Config;
+
+use crate::Bench;
+
+pub(crate) struct Running {
+    host: Host,
+    http: Client,
+    base: String,
+}
+
+impl Running {
+    /// Starts a host on an empty database with the no-op plugin.
+    pub(crate) async fn start(bench: &Bench, name: &str) -> anyhow::Result<Self> {
+        let data = bench.folder(name)?;
+        let environment = [
+            ("TASKWARDEN_LISTEN", "127.0.0.1:0"),
+            ("TASKWARDEN_AUTH__MODE", "loopback_open"),
+            ("TASKWARDEN_DATA_DIR", data.to_str().context("the scratch folder's name is not UTF-8")?),
+        ];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let host = Host::start(Config::assemble(None, environment)?, SystemClock::shared()).await?;
+        let base = format!("http://{}", host.address());
+        let running = Self { host, http: Client::new(), base };
+        let upload = running.http.post(format!("{}/v1/admin/plugins", running.base)).header("content-type", "application/wasm");
+        upload.body(bench.guest("noop")?).send().await?.error_for_status()?;
+        Ok(running)
+    }
+
+    /// Submits one batch and returns once it is acknowledged.
+    pub(crate) async fn submit_batch(&self, count: usize, priority: &str) -> anyhow::Result<()> {
+        let task = json!({ "task_type": "noop", "payload": {}, "priority": priority });
+        let body = json!({ "tasks": vec![task; count] });
+        self.http.post(format!("{}/v1/tasks/batch", self.base)).json(&body).send().await?.error_for_status()?;
+        Ok(())
+    }
+
+    /// Submits one task, waits for its end, and answers with how long it waited for a slot by the host's own receipt… in whole
+    /// milliseconds, which is too coarse here, and by the time between submission and start as the host recorded them.
+    pub(crate) async fn one(&self, priority: &str) -> anyhow::Result<Value> {
+        let body = json!({ "task_type": "noop", "payload": {}, "priority": priority });
+        let made: Value = self.http.post(format!("{}/v1/tasks", self.base)).json(&body).send().await?.error_for_status()?.json().await?;
+        let id = made.get("id").and_then(Value::as_str).context("no id")?;
+        let ended: Value = self.http.get(format!("{}/v1/tasks/{id}?wait=60s", self.base)).send().await?.error_for_status()?.json().await?;
+        Ok(ended)
+    }
+
+    /// Attempts that have ended well, from the host's own counter.
+    pub(crate) async fn succeeded(&self) -> anyhow::Result<u64> {
+        let text = self.http.get(format!("{}/metrics", self.base)).send().await?.error_for_status()?.text().await?;
+        let line =
+            text.lines().find_map(|line| line.strip_prefix("taskwarden_tasks_finished_total{task_type=\"noop\",outcome=\"succeeded\"} "));
+        Ok(line.map_or(Ok(0), str::parse)?)
+    }
+
+    /// Waits until `count` tasks have ended well.
+    pub(crate) async fn until_succeeded(&self, count: u64) -> anyhow::Result<()> {
+        while self.succeeded().await? < count {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn stop(self) {
+        self.host.stop().await;
+    }
+}

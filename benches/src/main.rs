@@ -1,0 +1,71 @@
+//! `cargo xtask bench`: what the host costs, as ratios to a stated reference measured in the same run.
+//!
+//! Figures of one part are comparable with each other and with nothing else: machines, disks and neighbours differ.
+
+mod dispatch;
+mod floor;
+mod fuel;
+mod host;
+mod latency;
+mod machine;
+mod sandbox;
+mod table;
+mod throughput;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+
+/// What every part needs.
+struct Bench {
+    /// Folder of the built guests.
+    guests: PathBuf,
+    /// A folder on the disk that is measured.
+    scratch: tempfile::TempDir,
+}
+
+impl Bench {
+    fn guest(&self, name: &str) -> anyhow::Result<Vec<u8>> {
+        let path = self.guests.join(format!("{name}.wasm"));
+        std::fs::read(&path).with_context(|| format!("cannot read {}; run this through `cargo xtask bench`", path.display()))
+    }
+
+    fn folder(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let folder = self.scratch.path().join(name);
+        std::fs::create_dir_all(&folder)?;
+        Ok(folder)
+    }
+}
+
+const PARTS: [&str; 5] = ["dispatch", "throughput", "latency", "flood", "fuel"];
+
+fn main() -> anyhow::Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let (Some(guests), Some(scratch)) = (arguments.next(), arguments.next()) else {
+        bail!("usage: taskwarden-bench GUESTS_DIR SCRATCH_DIR [PART…]; `cargo xtask bench` fills them in");
+    };
+    let wanted: Vec<String> = arguments.collect();
+    if let Some(unknown) = wanted.iter().find(|part| !PARTS.contains(&part.as_str())) {
+        bail!("there is no part {unknown:?}; the parts are {}", PARTS.join(", "));
+    }
+    let bench = Bench { guests: guests.into(), scratch: tempfile::tempdir_in(scratch)? };
+    let does = |part: &str| wanted.is_empty() || wanted.iter().any(|w| w == part);
+
+    print!("{}", machine::describe(&bench)?);
+    if does("dispatch") {
+        dispatch::run(&bench)?;
+    }
+    if does("throughput") {
+        throughput::run(&bench)?;
+    }
+    if does("latency") {
+        latency::idle(&bench)?;
+    }
+    if does("flood") {
+        latency::flood(&bench)?;
+    }
+    if does("fuel") {
+        fuel::run(&bench)?;
+    }
+    Ok(())
+}
