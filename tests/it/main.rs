@@ -2,6 +2,8 @@
 // Everything here is test code, helpers included: this says so to clippy.
 #![cfg(test)]
 
+mod guests;
 mod host;
+mod hostile;
 mod store;
 mod tidy;

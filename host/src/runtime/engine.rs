@@ -32,11 +32,8 @@ const MEMORY_BYTES_MAX: u64 = 1 << 32;
 /// up to a point, and the next run finds them in place.
 const KEEP_RESIDENT_BYTES: usize = 256 << 10;
 
-/// Builds the engine.
-///
-/// # Errors
-/// When the machine cannot give the address space the pools need.
-pub(super) fn build(config: &RuntimeConfig) -> Result<Engine, RuntimeError> {
+/// The pools that sandboxes are made from.
+pub(super) fn pools(config: &RuntimeConfig) -> PoolingAllocationConfig {
     let runs = config.concurrent_runs.max(1);
     let memory_bytes = config.ceilings.get(Limit::MemoryBytes).min(MEMORY_BYTES_MAX);
     let table_elements = config.ceilings.get(Limit::TableElements);
@@ -59,10 +56,17 @@ pub(super) fn build(config: &RuntimeConfig) -> Result<Engine, RuntimeError> {
         .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
         .table_keep_resident(KEEP_RESIDENT_BYTES)
         .pagemap_scan(Enabled::Auto);
+    pool
+}
 
+/// Builds the engine.
+///
+/// # Errors
+/// When the machine cannot give the address space the pools need.
+pub(super) fn build(config: &RuntimeConfig) -> Result<Engine, RuntimeError> {
     let mut engine = Config::new();
     engine
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pools(config)))
         .memory_init_cow(true)
         .cranelift_opt_level(OptLevel::Speed)
         .consume_fuel(true)

@@ -88,29 +88,30 @@ pub(super) fn hostcall_bytes(limits: &Limits) -> u64 {
 
 /// Runs at every crossing between guest and host, WASI's included: the one place where the fuel of host calls is taken.
 fn on_transition(mut store: StoreContextMut<'_, Guest>, crossing: CallHook) -> wasmtime::Result<()> {
-    let meter = &mut store.data_mut().meter;
     match crossing {
         CallHook::ReturningFromHost => {
-            meter.place = Place::Guest;
-            let debt = meter.settle();
-            if debt == 0 {
-                // The engine's own helpers cross here too (a growing memory, a resource that is dropped); they cost nothing extra.
-                return Ok(());
+            let debt = store.data_mut().meter.settle();
+            // The engine's own helpers cross here too (a growing memory, a resource that is dropped); they cost nothing extra.
+            if debt > 0 {
+                store.data().meter.check()?;
+                let left = store.get_fuel()?.checked_sub(debt);
+                store.set_fuel(left.unwrap_or(0))?;
+                left.ok_or_else(|| Stop::out_of_fuel(&store.data().meter.limits))?;
             }
-            meter.check()?;
-            let left = store.get_fuel()?.checked_sub(debt);
-            store.set_fuel(left.unwrap_or(0))?;
-            left.map(drop).ok_or_else(|| Stop::out_of_fuel(&store.data().meter.limits))
+            let fuel = store.get_fuel()?;
+            store.data_mut().meter.place = Place::Crossing { fuel };
         }
         CallHook::ReturningFromWasm => {
-            meter.place = Place::Returned;
-            Ok(())
+            // No instruction ran since control left the host: the guest did not return, it was unwound by what the host said.
+            let unwound = Place::Crossing { fuel: store.get_fuel()? };
+            let meter = &mut store.data_mut().meter;
+            if meter.place != unwound {
+                meter.place = Place::Returned;
+            }
         }
-        CallHook::CallingWasm | CallHook::CallingHost => {
-            meter.place = Place::Guest;
-            Ok(())
-        }
+        CallHook::CallingWasm | CallHook::CallingHost => store.data_mut().meter.place = Place::Guest,
     }
+    Ok(())
 }
 
 /// A linker with everything this host has.

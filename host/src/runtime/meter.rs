@@ -46,6 +46,11 @@ pub(super) fn out_of_fuel_message(limits: &Limits) -> String {
 pub(super) enum Place {
     /// In guest code, or in a host function that it called.
     Guest,
+    /// Coming back from a host function, with this much fuel.
+    Crossing {
+        /// Units left.
+        fuel: u64,
+    },
     /// After the guest's last return: its answer is being read.
     Returned,
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::Component;
-use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
+use wasmtime::{Config, InstanceAllocationStrategy, Store};
 
 use super::bindings::types::{Failure, Task};
 use super::ports::{MemoryInputs, Ports};
@@ -99,7 +99,7 @@ async fn dispatch_against_a_bare_loop() {
     let plugin = runtime.compile(&artifact, None, u64::MAX).expect("accepted");
 
     let mut config = Config::new();
-    config.allocation_strategy(InstanceAllocationStrategy::Pooling(PoolingAllocationConfig::new()));
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(engine::pools(&RuntimeConfig::default())));
     let engine = Engine::new(&config).expect("an engine");
     let component = Component::new(&engine, inspect::as_component(&artifact).expect("wrapped")).expect("good");
     let mut micros = [0.0_f64; 2];

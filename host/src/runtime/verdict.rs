@@ -60,7 +60,7 @@ fn of_trap(trap: Trap, meter: &Meter) -> (Outcome, String) {
 fn too_much_at_once(meter: &Meter) -> (Outcome, String) {
     let max = hostcall_bytes(&meter.limits);
     match meter.place {
-        Place::Guest => {
+        Place::Guest | Place::Crossing { .. } => {
             (Outcome::HostLimit, format!("one call into the host carried more than {max} bytes of arguments; hand over smaller pieces"))
         }
         Place::Returned => {

@@ -1,0 +1,15 @@
+;; Eight memories, each far below the limit, and together above it.
+(module
+  (memory (export "memory") 1)
+  (memory $b 1) (memory $c 1) (memory $d 1) (memory $e 1) (memory $f 1) (memory $g 1) (memory $h 1)
+  (data (i32.const 0) "\00\00\00\00\00\00\00\00\10\00\00\00\04\00\00\00null")
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
+  (func (export "execute") (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
+    (drop (memory.grow $b (i32.const 200)))
+    (drop (memory.grow $c (i32.const 200)))
+    (drop (memory.grow $d (i32.const 200)))
+    (drop (memory.grow $e (i32.const 200)))
+    (drop (memory.grow $f (i32.const 200)))
+    (drop (memory.grow $g (i32.const 200)))
+    (drop (memory.grow $h (i32.const 200)))
+    (i32.const 0)))
