@@ -3,6 +3,7 @@
 mod artifact;
 mod check;
 mod disk;
+mod new;
 mod pack;
 mod run;
 mod shown;
@@ -23,6 +24,8 @@ pub struct PluginArgs {
 
 #[derive(Debug, Subcommand)]
 enum PluginCommand {
+    /// Make a folder with a new plugin that builds and tests as it is
+    New(new::NewArgs),
     /// Say what a .wasm imports, exports and asks for, and whether a host would take it
     Check(check::CheckArgs),
     /// Put plugin.toml into the .wasm, so that the plugin is one file
@@ -37,6 +40,7 @@ enum PluginCommand {
 /// What went wrong, for stderr.
 pub fn run(args: PluginArgs) -> anyhow::Result<ExitCode> {
     match args.command {
+        PluginCommand::New(args) => new::run(&args),
         PluginCommand::Check(args) => check::run(&args),
         PluginCommand::Pack(args) => pack::run(&args),
         PluginCommand::Run(args) => run::run(*args),
