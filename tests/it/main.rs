@@ -5,5 +5,6 @@
 mod guests;
 mod host;
 mod hostile;
+mod plugins;
 mod store;
 mod tidy;

@@ -3,6 +3,7 @@
 mod artifact;
 mod check;
 mod disk;
+mod list;
 mod new;
 mod pack;
 mod run;
@@ -32,6 +33,8 @@ enum PluginCommand {
     Pack(pack::PackArgs),
     /// Run one task without a server, in the same sandbox and under the same limits
     Run(Box<run::RunArgs>),
+    /// Show what a running host has loaded
+    List(list::ListArgs),
 }
 
 /// Runs one of the verbs.
@@ -44,5 +47,6 @@ pub fn run(args: PluginArgs) -> anyhow::Result<ExitCode> {
         PluginCommand::Check(args) => check::run(&args),
         PluginCommand::Pack(args) => pack::run(&args),
         PluginCommand::Run(args) => run::run(*args),
+        PluginCommand::List(args) => list::run(&args),
     }
 }

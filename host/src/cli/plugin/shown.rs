@@ -7,7 +7,8 @@ use anyhow::Context;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::limits::{Limit, Limits};
+use crate::cli::show;
+use crate::limits::Limits;
 use crate::runtime::Report;
 use crate::task::{LogLine, Outcome, Receipt};
 
@@ -99,12 +100,6 @@ impl<'a> Shown<'a> {
             let place = output.file.as_ref().map_or_else(|| "not kept, see --output-dir".to_owned(), |file| file.display().to_string());
             eprintln!("output    {} ({}, {} bytes): {place}", output.name, output.media_type, output.bytes);
         }
-        let receipt = &self.receipt;
-        let limit = |limit| receipt.limits.get(limit);
-        eprintln!("fuel      {} of {}", receipt.fuel_used, limit(Limit::Fuel));
-        eprintln!("memory    {} of {} bytes", receipt.memory_peak_bytes, limit(Limit::MemoryBytes));
-        eprintln!("time      {} of {} ms", receipt.run_ms, limit(Limit::WallMs));
-        eprintln!("bytes     {} in, {} out, {} host calls", receipt.input_bytes, receipt.output_bytes, receipt.host_calls);
-        eprintln!("plugin    {} {} ({:.12})", receipt.plugin, receipt.plugin_version, receipt.plugin_digest);
+        eprint!("{}", show::receipt_lines(&serde_json::to_value(&self.receipt).unwrap_or_default()));
     }
 }

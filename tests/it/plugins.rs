@@ -1,0 +1,154 @@
+//! The plugins that come with the host, as their users get them: compiled, packed, in the real sandbox.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+use taskwarden::plugin::{Capability, unpack};
+use taskwarden_testkit::{Kit, Limit, Outcome, TestTask};
+
+use crate::guests;
+
+fn echo() -> Kit {
+    Kit::from_bytes(&guests::component("echo"))
+}
+
+fn daily_csv(days: i64, value: impl Fn(i64) -> f64) -> String {
+    (0..days).map(|day| format!("{},{}\n", 1_767_225_600 + day * 86_400, value(day))).collect()
+}
+
+fn steady(day: i64) -> f64 {
+    1000.0 + ((day * 37) % 23) as f64 - if day % 7 > 4 { 300.0 } else { 0.0 }
+}
+
+#[test]
+fn echo_answers_with_what_it_saw() {
+    let payload = json!({"n": [1, 2.5, null], "log": "hello", "progress_steps": 4, "output_bytes": 100_000});
+    let run = echo().run(TestTask::new("self_improvement").ai_model("claude-opus").payload(&payload));
+    let expected = json!({"payload": payload, "task_type": "self_improvement", "ai_model": "claude-opus", "attempt": 1});
+    assert_eq!(run.json(), expected);
+    run.assert_logged("hello").assert_fuel_at_most(5_000_000).assert_memory_at_most(4 << 20);
+    assert_eq!(run.output("filler.txt").len(), 100_000);
+    assert_eq!(run.progress().last(), Some(&(1.0, "step 4 of 4".to_owned())));
+    assert!(run.receipt().host_calls >= 6 && run.receipt().output_bytes > 100_000);
+}
+
+#[test]
+fn echo_fails_as_it_is_asked_to() {
+    let kit = echo();
+    for (kind, outcome) in [("invalid", Outcome::Invalid), ("permanent", Outcome::Permanent), ("transient", Outcome::Transient)] {
+        kit.run(TestTask::new("echo").payload(json!({"fail": kind}))).assert_outcome(outcome).assert_error_contains(kind);
+    }
+    let limited = echo().limit(Limit::Fuel, 1_000_000);
+    limited.run(TestTask::new("echo").payload(json!({"spin_fuel": 100_000_000}))).assert_outcome(Outcome::OutOfFuel);
+    limited.run(TestTask::new("echo")).assert_succeeded();
+}
+
+#[test]
+fn spin_burns_about_the_fuel_it_is_told() {
+    let run = echo().run(TestTask::new("echo").payload(json!({"spin_fuel": 50_000_000})));
+    let used = run.assert_succeeded().receipt().fuel_used;
+    assert!((40_000_000..60_000_000).contains(&used), "{used}");
+}
+
+#[test]
+fn a_manifest_travels_inside_each_built_in_plugin() {
+    for name in ["echo", "anomaly-score"] {
+        let manifest = unpack(&guests::component(name)).expect("readable").expect("packed");
+        assert_eq!(manifest.name, name);
+        assert!(manifest.capabilities.contains(&Capability::Log));
+    }
+}
+
+#[test]
+fn anomaly_scores_are_the_same_bits_in_the_sandbox_as_outside() {
+    let csv = daily_csv(400, |day| if day == 300 { 20.0 } else { steady(day) });
+    let kit = Kit::from_bytes(&guests::component("anomaly-score"));
+    let run = kit.run(TestTask::new("anomaly.score").input("series", csv.clone()));
+    let points = taskwarden_anomaly_score::read_csv(csv.as_bytes()).expect("good");
+    let (native, _) = taskwarden_anomaly_score::score(&points, &taskwarden_anomaly_score::Options::default());
+    let answer = run.json();
+    let guest: Vec<u64> = answer["scores"].as_array().expect("scores").iter().map(|p| p["score"].as_f64().expect("a number").to_bits()).collect();
+    assert_eq!(guest, native.iter().map(|point| point.score.to_bits()).collect::<Vec<_>>());
+    let worst = &answer["episodes"].as_array().expect("episodes").iter().max_by(|a, b| a["score"].as_f64().partial_cmp(&b["score"].as_f64()).expect("numbers"));
+    assert_eq!(worst.expect("one")["direction"], "down");
+    run.assert_memory_at_most(8 << 20).assert_fuel_at_most(400 * 150_000);
+}
+
+#[test]
+fn a_bad_line_is_the_submitters_and_is_named() {
+    let kit = Kit::from_bytes(&guests::component("anomaly-score"));
+    let run = kit.run(TestTask::new("anomaly.score").input("series", "timestamp,value\n2026-01-01,1\n2026-01-02,many\n"));
+    run.assert_outcome(Outcome::Invalid).assert_error_contains("line 3").assert_error_contains("many");
+    kit.run(TestTask::new("anomaly.score")).assert_outcome(Outcome::Invalid).assert_error_contains("series");
+}
+
+fn command_line(arguments: &[&str]) -> (i32, String, String) {
+    let beside = std::env::current_exe().expect("this program has a path").ancestors().nth(2).expect("a target folder").join("taskwarden");
+    let program = std::env::var_os("TASKWARDEN_BIN").map_or(beside, Into::into);
+    let ran = Command::new(&program).args(arguments).output();
+    let ran = ran.unwrap_or_else(|error| panic!("{}: {error}; run `cargo xtask test`, which builds the host first", program.display()));
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    (ran.status.code().unwrap_or(-1), text(ran.stdout), text(ran.stderr))
+}
+
+#[test]
+fn plugin_run_prints_result_outcome_and_receipt() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let wasm = folder.path().join("echo.wasm");
+    std::fs::write(&wasm, guests::component("echo")).expect("written");
+    let wasm = wasm.to_str().expect("text");
+    let outputs = folder.path().join("out");
+    let arguments = ["plugin", "run", wasm, "--task-type", "echo", "--payload", r#"{"output_bytes": 5}"#, "--output-dir", outputs.to_str().expect("text")];
+    let (code, out, err) = command_line(&arguments);
+    assert_eq!((code, out.lines().count()), (0, 1), "{err}");
+    assert!(err.contains("outcome   succeeded") && err.contains("fuel "), "{err}");
+    assert_eq!(std::fs::read(outputs.join("filler.txt")).expect("written"), b"xxxxx");
+
+    let spin = ["plugin", "run", wasm, "--task-type", "echo", "--payload", r#"{"spin_fuel": 9000000}"#, "--limit", "fuel=100000", "--json"];
+    let (code, out, _) = command_line(&spin);
+    let shown: Value = serde_json::from_str(&out).expect("one JSON object");
+    assert_eq!((code, &shown["outcome"], &shown["receipt"]["limits"]["fuel"]), (1, &json!("out_of_fuel"), &json!(100_000)));
+    for key in ["outcome", "result", "error", "receipt", "logs", "outputs"] {
+        assert!(shown.get(key).is_some(), "{key}");
+    }
+    assert_eq!(command_line(&["plugin", "run", wasm, "--task-type", "echo", "--payload", "{"]).0, 2);
+    assert_eq!(command_line(&["plugin", "run", wasm, "--task-type", "echo", "--limit", "feul=1"]).0, 2);
+}
+
+#[test]
+fn plugin_check_and_pack_say_what_a_host_would() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("text").to_owned();
+    std::fs::write(path("echo.wasm"), guests::component("echo")).expect("written");
+    let (code, out, _) = command_line(&["plugin", "check", &path("echo.wasm"), "--json"]);
+    let found: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((code, &found["accepted"], &found["manifest"]["name"]), (0, &json!(true), &json!("echo")));
+
+    std::fs::write(path("plugin.toml"), "name = 'echo'\nversion = '2.0.0'\ntask_types = ['echo']\n").expect("written");
+    let (code, _, err) = command_line(&["plugin", "pack", &path("echo.wasm"), "--manifest", &path("plugin.toml"), "-o", &path("bare.wasm")]);
+    assert_eq!(code, 0, "{err}");
+    let (code, out, _) = command_line(&["plugin", "check", &path("bare.wasm")]);
+    assert_eq!(code, 1);
+    assert!(out.contains("refused") && out.contains("taskwarden:plugin/outputs"), "{out}");
+
+    std::fs::write(path("broken.wasm"), b"\0asm\x0d\0\x01\0\x07broken").expect("written");
+    let (code, _, err) = command_line(&["plugin", "check", &path("broken.wasm")]);
+    assert_eq!((code, err.contains("WebAssembly")), (1, true), "{err}");
+}
+
+#[test]
+fn plugin_new_makes_a_folder_that_tests_as_it_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let plugin = folder.path().join("word-count");
+    let (code, _, err) = command_line(&["plugin", "new", "word-count", "--path", plugin.to_str().expect("text")]);
+    assert_eq!(code, 0, "{err}");
+    // The versions this workspace was built with are on this machine already, so nothing has to be fetched.
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    std::fs::copy(root.join("Cargo.lock"), plugin.join("Cargo.lock")).expect("copied");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let ran = cargo.args(["test", "--offline"]).current_dir(&plugin).env("CARGO_TARGET_DIR", plugin.join("target")).output().expect("cargo starts");
+    let said = String::from_utf8_lossy(&ran.stdout).into_owned() + &String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success() && said.contains("2 passed"), "{said}");
+    let (code, _, err) = command_line(&["plugin", "new", "word-count", "--path", plugin.to_str().expect("text")]);
+    assert!(code == 1 && err.contains("not empty"), "{err}");
+}
