@@ -6,5 +6,7 @@ mod guests;
 mod host;
 mod hostile;
 mod plugins;
+mod runtime;
+mod runtime_wasi;
 mod store;
 mod tidy;

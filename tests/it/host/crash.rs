@@ -51,21 +51,22 @@ async fn killed_hosts_lose_nothing_and_record_nothing_twice() {
     let mut db = SqliteConnection::connect(&format!("sqlite:{}", data.path().join("taskwarden.db").display())).await.expect("opens");
     let check: String = sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut db).await.expect("answers");
     assert_eq!(check, "ok");
-    let ids: Vec<String> = sqlx::query_scalar("SELECT id FROM execution_tasks WHERE state = 'succeeded'").fetch_all(&mut db).await.expect("answers");
+    let ids: Vec<String> =
+        sqlx::query_scalar("SELECT id FROM execution_tasks WHERE state = 'succeeded'").fetch_all(&mut db).await.expect("answers");
     assert!(acknowledged.keys().all(|id| ids.contains(id)));
     assert_eq!(ids.len(), ids.iter().collect::<BTreeSet<_>>().len());
     for hot in ["ready", "running", "scheduled"] {
-        let left: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {hot}"))).fetch_one(&mut db).await.expect("answers");
+        let left: i64 =
+            sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {hot}"))).fetch_one(&mut db).await.expect("answers");
         assert_eq!(left, 0, "{hot} is empty once everything has ended");
     }
     let lost: i64 = sqlx::query_scalar("SELECT count(*) FROM execution_tasks WHERE lost > 0").fetch_one(&mut db).await.expect("answers");
     assert!(lost > 0, "no crash met a running task, so this test proved nothing; make the tasks longer");
     // An attempt that was lost and then recorded would show up as two ends of one attempt.
-    let twice: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM task_attempts a JOIN execution_tasks t USING (seq) WHERE a.attempt >= t.attempt",
-    )
-    .fetch_one(&mut db)
-    .await
-    .expect("answers");
+    let twice: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM task_attempts a JOIN execution_tasks t USING (seq) WHERE a.attempt >= t.attempt")
+            .fetch_one(&mut db)
+            .await
+            .expect("answers");
     assert_eq!(twice, 0);
 }

@@ -29,7 +29,8 @@ fn other_addresses_need_tokens() {
 #[test]
 fn tokens_are_made_without_a_host_and_printed_alone() {
     let data = tempfile::tempdir().expect("a folder");
-    let output = Command::new(binary()).args(["token", "create", "--scope", "submit,read", "--data"]).arg(data.path()).output().expect("starts");
+    let output =
+        Command::new(binary()).args(["token", "create", "--scope", "submit,read", "--data"]).arg(data.path()).output().expect("starts");
     let token = String::from_utf8(output.stdout).expect("UTF-8");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(token.starts_with("tw_") && token.trim_end().len() == 67 && token.lines().count() == 1, "{token:?}");

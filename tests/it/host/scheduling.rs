@@ -165,7 +165,8 @@ async fn failures_are_retried_by_their_outcome() {
         let task = host.ended(&id).await;
         assert_eq!((task["outcome"].as_str(), task["attempt"].as_u64()), (Some(fail), Some(attempts)));
     }
-    let id = submit_one(&host, json!({ "task_type": "echo", "limits": { "fuel": 1_000_000 }, "payload": { "spin_fuel": 50_000_000 } })).await;
+    let id =
+        submit_one(&host, json!({ "task_type": "echo", "limits": { "fuel": 1_000_000 }, "payload": { "spin_fuel": 50_000_000 } })).await;
     let task = host.ended(&id).await;
     assert_eq!((task["outcome"].as_str(), task["attempt"].as_u64()), (Some("out_of_fuel"), Some(1)));
     assert_eq!(task["receipt"]["limits"]["fuel"], 1_000_000, "the receipt shows the limits that were in force");

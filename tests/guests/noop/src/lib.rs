@@ -1,5 +1,7 @@
 //! The least a plugin can do, for measuring what everything around it costs. A payload that is a number asks for that many rounds of
 //! integer work first, for measuring what fuel costs.
+#![cfg(target_family = "wasm")]
+#![expect(unsafe_code, reason = "generated bindings cross the boundary by pointers")]
 
 mod bindings {
     wit_bindgen::generate!({ world: "executor", path: "../../../wit" });
