@@ -152,6 +152,12 @@ impl EventBus {
         self.inner.watched.add(task, Arc::clone(&bell));
         Watch { inner: Arc::clone(&self.inner), task, bell }
     }
+
+    /// How many tasks are waited for now.
+    #[must_use]
+    pub fn watched_tasks(&self) -> usize {
+        self.inner.watched.tasks.load(Ordering::SeqCst)
+    }
 }
 
 /// Waits for one task; see [`EventBus::watch`].

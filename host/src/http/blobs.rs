@@ -24,7 +24,7 @@ use crate::task::BlobId;
 const PIECE_BYTES: usize = 256 << 10;
 
 /// Keep a byte stream, to name it in a task's inputs.
-#[utoipa::path(post, path = "/v1/blobs", tag = "blobs", request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+#[utoipa::path(post, path = "/v1/blobs", tag = "blobs", operation_id = "upload_blob", request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses((status = 201, description = "it is on disk", body = BlobView),
         (status = 413, description = "it is too large", body = ProblemBody, content_type = "application/problem+json")))]
 pub(super) async fn upload(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body) -> Answer<Response> {
@@ -95,7 +95,7 @@ impl Drop for Upload<'_> {
 }
 
 /// The bytes of a blob.
-#[utoipa::path(get, path = "/v1/blobs/{id}", tag = "blobs", params(("id" = String, Path, description = "the blob's id")),
+#[utoipa::path(get, path = "/v1/blobs/{id}", tag = "blobs", operation_id = "download_blob", params(("id" = String, Path, description = "the blob's id")),
     responses((status = 200, description = "its bytes", body = Vec<u8>, content_type = "application/octet-stream"),
         (status = 404, description = "no such blob", body = ProblemBody, content_type = "application/problem+json")))]
 pub(super) async fn download(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Answer<Response> {

@@ -52,7 +52,7 @@ pub(super) struct EventView<'a> {
 }
 
 /// Follow what happens to tasks. Events are named `state`, `progress`, `heartbeat`, and `resync` when some were missed: then look anew.
-#[utoipa::path(get, path = "/v1/events", tag = "events",
+#[utoipa::path(get, path = "/v1/events", tag = "events", operation_id = "follow_events",
     params(("task" = Option<String>, Query, description = "only events of this task"),
         ("Last-Event-ID" = Option<String>, Header, description = "the id of the last event that was seen: those after it come first")),
     responses((status = 200, description = "a stream that does not end by itself", body = EventView, content_type = "text/event-stream"),

@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 use super::problem::{Answer, Code, Problem};
 use axum::http::StatusCode;
 
-/// How deep a payload may be nested: as deep as common JSON readers go, so that whoever reads it back is able to.
-const DEPTH_MAX: usize = 128;
+/// How deep a payload may be nested. Common JSON readers stop at 128 levels, and an answer wraps some of its own around it.
+const DEPTH_MAX: usize = 100;
 const MESSAGE_CHARS_MAX: usize = 300;
 
 /// Reads a body. Strict: unknown and repeated fields are errors.
@@ -169,8 +169,8 @@ mod tests {
         let payload = submission.payload.expect("given").get();
         assert!(payload.starts_with(r#"{"a" : "[["#));
         assert!(check_depth(payload).is_ok(), "brackets inside a string are no depth");
-        assert!(check_depth(&format!("{}{}", "[".repeat(128), "]".repeat(128))).is_ok());
-        assert!(check_depth(&format!("{}{}", "[".repeat(129), "]".repeat(129))).is_err());
+        assert!(check_depth(&format!("{}{}", "[".repeat(100), "]".repeat(100))).is_ok());
+        assert!(check_depth(&format!("{}{}", "[".repeat(101), "]".repeat(101))).is_err());
     }
 
     #[test]

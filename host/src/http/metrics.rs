@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use super::Api;
 
 /// Figures in the OpenMetrics text format.
-#[utoipa::path(get, path = "/metrics", tag = "health",
+#[utoipa::path(get, path = "/metrics", tag = "health", operation_id = "read_metrics",
     responses((status = 200, description = "the figures", body = String, content_type = "application/openmetrics-text")))]
 pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response {
     // Lanes carry counters of their own, so this counts nothing. Without a database the other figures are still worth having.

@@ -47,7 +47,7 @@ fn operations(item: &mut utoipa::openapi::PathItem) -> impl Iterator<Item = &mut
 }
 
 /// This document.
-#[utoipa::path(get, path = "/openapi.json", tag = "health", security(),
+#[utoipa::path(get, path = "/openapi.json", tag = "health", operation_id = "read_openapi", security(),
     responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value)))]
 pub(super) async fn openapi() -> Json<OpenApi> {
     Json(document())

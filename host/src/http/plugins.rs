@@ -68,7 +68,7 @@ pub(super) fn loaded(api: &Api) -> Plugins {
 }
 
 /// The plugins that are loaded.
-#[utoipa::path(get, path = "/v1/plugins", tag = "plugins", responses((status = 200, description = "what is loaded", body = Plugins)))]
+#[utoipa::path(get, path = "/v1/plugins", tag = "plugins", operation_id = "list_plugins", responses((status = 200, description = "what is loaded", body = Plugins)))]
 pub(super) async fn list(State(api): State<Arc<Api>>) -> Json<Plugins> {
     Json(loaded(&api))
 }

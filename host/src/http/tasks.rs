@@ -31,7 +31,7 @@ const LIST_BYTES_MAX: usize = 4 << 20;
 const SUBMISSION_FRAME_BYTES: u64 = 256 << 10;
 
 /// Submit one task.
-#[utoipa::path(post, path = "/v1/tasks", tag = "tasks", request_body = Submission,
+#[utoipa::path(post, path = "/v1/tasks", tag = "tasks", operation_id = "submit_task", request_body = Submission,
     params(("Idempotency-Key" = Option<String>, Header, description = "the same as `idempotency_key` in the body")),
     responses(
         (status = 201, description = "it is on disk and will run", body = TaskView),
@@ -63,7 +63,7 @@ pub(super) async fn submit(State(api): State<Arc<Api>>, headers: HeaderMap, body
 }
 
 /// One task.
-#[utoipa::path(get, path = "/v1/tasks/{id}", tag = "tasks",
+#[utoipa::path(get, path = "/v1/tasks/{id}", tag = "tasks", operation_id = "get_task",
     params(("id" = String, Path, description = "the task's id"),
         ("wait" = Option<String>, Query, description = "wait for a final state, such as `30s`; at most 60s. The answer is the task as it is then, final or not")),
     responses((status = 200, description = "the task", body = TaskView),
@@ -96,7 +96,7 @@ async fn find_ended(api: &Api, id: TaskId, wait: Duration) -> Answer<Task> {
 }
 
 /// List tasks, newest first.
-#[utoipa::path(get, path = "/v1/tasks", tag = "tasks",
+#[utoipa::path(get, path = "/v1/tasks", tag = "tasks", operation_id = "list_tasks",
     params(("state" = Option<TaskState>, Query, description = "only those in this state"),
         ("task_type" = Option<String>, Query, description = "only those of this type"),
         ("ai_model" = Option<String>, Query, description = "only those for this model"),
@@ -133,7 +133,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>, RawQuery(query): RawQuery)
 }
 
 /// Cancel a task: at once when it waits; when it runs, its host is asked to stop it.
-#[utoipa::path(post, path = "/v1/tasks/{id}/cancel", tag = "tasks", params(("id" = String, Path, description = "the task's id")),
+#[utoipa::path(post, path = "/v1/tasks/{id}/cancel", tag = "tasks", operation_id = "cancel_task", params(("id" = String, Path, description = "the task's id")),
     responses((status = 200, description = "it is cancelled", body = Changed),
         (status = 202, description = "it runs; its host was asked to stop it", body = Changed),
         (status = 404, description = "no such task", body = ProblemBody, content_type = "application/problem+json"),
@@ -157,7 +157,7 @@ pub(super) async fn cancel(State(api): State<Arc<Api>>, Path(id): Path<String>) 
 }
 
 /// Queue a failed or cancelled task again, with a full set of attempts.
-#[utoipa::path(post, path = "/v1/tasks/{id}/retry", tag = "tasks", params(("id" = String, Path, description = "the task's id")),
+#[utoipa::path(post, path = "/v1/tasks/{id}/retry", tag = "tasks", operation_id = "retry_task", params(("id" = String, Path, description = "the task's id")),
     responses((status = 200, description = "it is queued", body = Changed),
         (status = 404, description = "no such task", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "it neither failed nor was cancelled", body = ProblemBody, content_type = "application/problem+json")))]
@@ -178,7 +178,7 @@ pub(super) async fn retry(State(api): State<Arc<Api>>, Path(id): Path<String>) -
 }
 
 /// What a task's attempts logged.
-#[utoipa::path(get, path = "/v1/tasks/{id}/logs", tag = "tasks", params(("id" = String, Path, description = "the task's id")),
+#[utoipa::path(get, path = "/v1/tasks/{id}/logs", tag = "tasks", operation_id = "get_task_logs", params(("id" = String, Path, description = "the task's id")),
     responses((status = 200, description = "the lines, in order", body = Logs),
         (status = 404, description = "no such task", body = ProblemBody, content_type = "application/problem+json")))]
 pub(super) async fn logs(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Answer<Json<Logs>> {
@@ -191,7 +191,7 @@ pub(super) async fn logs(State(api): State<Arc<Api>>, Path(id): Path<String>) ->
 }
 
 /// The byte streams that a task's plugin wrote.
-#[utoipa::path(get, path = "/v1/tasks/{id}/outputs", tag = "tasks", params(("id" = String, Path, description = "the task's id")),
+#[utoipa::path(get, path = "/v1/tasks/{id}/outputs", tag = "tasks", operation_id = "list_task_outputs", params(("id" = String, Path, description = "the task's id")),
     responses((status = 200, description = "names, media types and sizes", body = Outputs),
         (status = 404, description = "no such task", body = ProblemBody, content_type = "application/problem+json")))]
 pub(super) async fn outputs(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Answer<Json<Outputs>> {
@@ -205,7 +205,7 @@ pub(super) async fn outputs(State(api): State<Arc<Api>>, Path(id): Path<String>)
 }
 
 /// The bytes of one output.
-#[utoipa::path(get, path = "/v1/tasks/{id}/outputs/{name}", tag = "tasks",
+#[utoipa::path(get, path = "/v1/tasks/{id}/outputs/{name}", tag = "tasks", operation_id = "get_task_output",
     params(("id" = String, Path, description = "the task's id"), ("name" = String, Path, description = "the output's name")),
     responses((status = 200, description = "its bytes, as a download, with the media type that the plugin declared where that is a plain one",
             body = Vec<u8>, content_type = "application/octet-stream"),

@@ -16,7 +16,7 @@ use super::super::submit::shown;
 use super::super::{Api, PluginChangeError};
 
 /// Install a plugin, or replace the one of the same name. Running tasks keep the one they started with.
-#[utoipa::path(post, path = "/v1/admin/plugins", tag = "admin", request_body(content = Vec<u8>, content_type = "application/wasm"),
+#[utoipa::path(post, path = "/v1/admin/plugins", tag = "admin", operation_id = "install_plugin", request_body(content = Vec<u8>, content_type = "application/wasm"),
     responses((status = 201, description = "what is loaded now", body = PluginView),
         (status = 409, description = "another plugin takes the same tasks, or the name is that of a built-in one", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "this is not a plugin that this host can run; says why", body = ProblemBody, content_type = "application/problem+json")))]
@@ -40,7 +40,7 @@ pub(in crate::http) async fn list(State(api): State<Arc<Api>>) -> Json<Plugins> 
 }
 
 /// Remove a plugin. Running tasks keep it until they end; waiting ones wait for another that takes them.
-#[utoipa::path(delete, path = "/v1/admin/plugins/{name}", tag = "admin", params(("name" = String, Path, description = "the plugin's name")),
+#[utoipa::path(delete, path = "/v1/admin/plugins/{name}", tag = "admin", operation_id = "remove_plugin", params(("name" = String, Path, description = "the plugin's name")),
     responses((status = 204, description = "it is gone"),
         (status = 404, description = "no such plugin", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "it came with the host", body = ProblemBody, content_type = "application/problem+json")))]

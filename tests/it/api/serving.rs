@@ -1,0 +1,135 @@
+//! Health, figures, bounds, and an orderly end.
+
+use std::sync::atomic::Ordering;
+
+use taskwarden::clock::VirtualClock;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::*;
+
+#[tokio::test]
+async fn health_and_readiness_are_two_things() {
+    let server = Server::start().await;
+    assert_eq!(server.get("/healthz").await.body["status"], "ok");
+    assert_eq!(server.get("/readyz").await.body["status"], "ready");
+    server.ready.store(false, Ordering::Release);
+    assert_eq!(server.get("/healthz").await.status, 200);
+    let starting = server.get("/readyz").await;
+    starting.is_problem(503, "unavailable", None);
+    assert_eq!(starting.header("retry-after"), "5");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_database_that_is_gone_is_a_503_and_health_still_answers() {
+    let server = Server::start().await;
+    server.store.close().await;
+    server.post("/v1/tasks", &echo()).await.is_problem(503, "unavailable", None);
+    server.get("/readyz").await.is_problem(503, "unavailable", None);
+    assert_eq!(server.get("/healthz").await.status, 200);
+    let figures = server.request(Method::GET, "/metrics").send().await.expect("an answer");
+    assert_eq!(figures.status(), 200);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn figures_count_what_happened_under_names_that_cannot_grow() {
+    let server = Server::start().await;
+    server.post("/v1/tasks/batch", &json!({"tasks": [echo(), echo()]})).await;
+    server.submit(&json!({"task_type": "echo", "ai_model": "m\"1"})).await;
+    for number in 0..20 {
+        server.get(&format!("/v1/made-up/{number}")).await;
+        server.get(&format!("/v1/tasks/{number}")).await;
+    }
+    let response = server.request(Method::GET, "/metrics").send().await.expect("an answer");
+    assert!(response.headers()["content-type"].to_str().is_ok_and(|kind| kind.starts_with("application/openmetrics-text")));
+    let text = response.text().await.expect("text");
+    for line in [
+        "taskwarden_tasks_submitted_total{task_type=\"echo\"} 3",
+        "taskwarden_lane_queued_tasks{task_type=\"echo\",ai_model=\"\"} 2",
+        "taskwarden_lane_queued_tasks{task_type=\"echo\",ai_model=\"m\\\"1\"} 1",
+        "taskwarden_http_requests_total{method=\"GET\",route=\"/v1/tasks/{id}\",status=\"404\"} 20",
+        "taskwarden_http_requests_total{method=\"GET\",route=\"unmatched\",status=\"404\"} 20",
+        "# EOF",
+    ] {
+        assert!(text.contains(line), "{line} is missing in {text}");
+    }
+    assert!(!text.contains("made-up"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn too_many_waits_are_turned_away_and_nothing_else_is() {
+    let server = Arc::new(Server::start_with(SystemClock::shared(), |config| config.waits_max = 1).await);
+    let id = server.submit(&echo()).await;
+    let path = format!("/v1/tasks/{id}?wait=60s");
+    let (first, second) = tokio::join!(
+        async {
+            let reply = server.get(&path).await;
+            if reply.status == 503 {
+                reply.is_problem(503, "overloaded", None);
+            }
+            reply.status
+        },
+        async {
+            let mut refused = server.get(&format!("/v1/tasks/{id}?wait=1ms")).await.status;
+            // Whichever of the two came first holds the place; the long one cannot end before the task does.
+            while refused != 503 {
+                refused = server.get(&format!("/v1/tasks/{id}?wait=1ms")).await.status;
+            }
+            assert_eq!(server.get(&format!("/v1/tasks/{id}")).await.status, 200);
+            let task = server.claim().await;
+            server.finish(&task, Outcome::Succeeded).await;
+            refused
+        }
+    );
+    assert_eq!((first, second), (200, 503));
+}
+
+#[tokio::test]
+async fn stopping_ends_waits_finishes_requests_and_takes_no_more() {
+    let server = Server::start().await;
+    let id = server.submit(&echo()).await;
+    let (client, address, shutdown) = (server.client.clone(), server.address, server.shutdown.clone());
+    let mut slow = TcpStream::connect(address).await.expect("connected");
+    // A request whose body is still on its way when the host is asked to stop.
+    let head = format!(
+        "POST /v1/tasks HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: 20\r\nExpect: 100-continue\r\n\r\n"
+    );
+    slow.write_all(head.as_bytes()).await.expect("sent");
+    let mut interim = [0; 25];
+    slow.read_exact(&mut interim).await.expect("100 Continue");
+    let waiting = tokio::spawn(async move {
+        let response = client.get(format!("http://{address}/v1/tasks/{id}?wait=60s")).send().await.expect("an answer");
+        response.json::<Value>().await.expect("JSON")
+    });
+    while server.events.watched_tasks() == 0 {
+        tokio::task::yield_now().await;
+    }
+    shutdown.cancel();
+    assert_eq!(waiting.await.expect("no panic")["state"], "queued", "a wait is answered with what is there");
+    slow.write_all(br#"{"task_type":"echo"}"#).await.expect("sent");
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).await.expect("an answer, then the end");
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    server.serving.await.expect("no panic").expect("an orderly end");
+    assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
+}
+
+#[tokio::test]
+async fn a_client_that_sends_nothing_more_is_not_waited_for() {
+    let clock = VirtualClock::starting_at(UnixMs(1_800_000_000_000));
+    let server = Server::start_with(clock.clone(), |_| {}).await;
+    let mut slow = TcpStream::connect(server.address).await.expect("connected");
+    let head = format!("POST /v1/tasks HTTP/1.1\r\nHost: {}\r\nContent-Length: 20\r\n\r\n{{", server.address);
+    slow.write_all(head.as_bytes()).await.expect("sent");
+    while clock.sleepers() == 0 {
+        tokio::task::yield_now().await;
+    }
+    clock.advance(Duration::from_secs(15));
+    let mut answer = vec![0; 12];
+    slow.read_exact(&mut answer).await.expect("an answer");
+    assert_eq!(answer, b"HTTP/1.1 408");
+    server.stop().await;
+}
