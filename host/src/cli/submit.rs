@@ -201,15 +201,12 @@ async fn follow(client: &Client, id: &str, bar: &ProgressBar) {
 }
 
 fn draw(event: &Value, bar: &ProgressBar) {
-    match text(event, "kind") {
-        Some("progress") => {
-            let fraction = event.get("fraction").and_then(Value::as_f64).unwrap_or(0.0).clamp(0.0, 1.0);
-            // Within 0 to 1000 by the line above.
-            bar.set_position((fraction * 1000.0) as u64);
-            bar.set_message(text(event, "note").unwrap_or_default().to_owned());
-        }
-        Some("state") => bar.set_message(text(event, "state").unwrap_or_default().to_owned()),
-        _ => {}
+    if let Some(fraction) = event.get("fraction").and_then(Value::as_f64) {
+        // Within 0 to 1000 once clamped.
+        bar.set_position((fraction.clamp(0.0, 1.0) * 1000.0) as u64);
+        bar.set_message(text(event, "note").unwrap_or_default().to_owned());
+    } else if let Some(state) = text(event, "state") {
+        bar.set_message(state.to_owned());
     }
 }
 

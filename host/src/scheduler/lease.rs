@@ -10,12 +10,17 @@ use super::Shared;
 use super::held::Stop;
 use crate::task::{Next, Outcome, next};
 
+/// Before anything is claimed: where only one host can have the store open, whatever is claimed already was claimed by a predecessor
+/// that died.
+pub(super) async fn take_over(shared: &Shared) {
+    if shared.config.alone {
+        reap(shared, true).await;
+    }
+}
+
 pub(super) async fn run(shared: Arc<Shared>, stopped: CancellationToken) {
     let parts = &shared.parts;
     let beat = shared.config.lease / 3;
-    if shared.config.alone {
-        reap(&shared, true).await;
-    }
     let mut last_heard = parts.clock.monotonic();
     loop {
         let asked = parts.clock.monotonic();

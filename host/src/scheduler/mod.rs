@@ -103,6 +103,7 @@ pub async fn run(config: SchedulerConfig, parts: SchedulerParts, shutdown: Cance
     let jitter = Mutex::new(SmallRng::seed_from_u64(config.jitter_seed));
     let shared = Arc::new(Shared { config, parts, queue, held: held::Held::default(), jitter });
 
+    lease::take_over(&shared).await;
     let (ended, ends) = mpsc::channel(finisher::ENDS_MAX);
     let threads = threads::start(&shared, &ended, &Handle::current());
     let finisher = tokio::spawn(finisher::run(Arc::clone(&shared), ends));

@@ -27,7 +27,7 @@ impl Events {
                 let event: Option<Value> = line.strip_prefix("data:").and_then(|data| serde_json::from_str(data).ok());
                 self.rest = after.to_owned();
                 if let Some(event) = event
-                    && event["kind"] == "state"
+                    && event["state"].is_string()
                 {
                     let text = |key: &str| event[key].as_str().expect("text").to_owned();
                     return (text("task"), text("state"));
