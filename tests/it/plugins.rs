@@ -67,9 +67,14 @@ fn anomaly_scores_are_the_same_bits_in_the_sandbox_as_outside() {
     let points = taskwarden_anomaly_score::read_csv(csv.as_bytes()).expect("good");
     let (native, _) = taskwarden_anomaly_score::score(&points, &taskwarden_anomaly_score::Options::default());
     let answer = run.json();
-    let guest: Vec<u64> = answer["scores"].as_array().expect("scores").iter().map(|p| p["score"].as_f64().expect("a number").to_bits()).collect();
+    let guest: Vec<u64> =
+        answer["scores"].as_array().expect("scores").iter().map(|p| p["score"].as_f64().expect("a number").to_bits()).collect();
     assert_eq!(guest, native.iter().map(|point| point.score.to_bits()).collect::<Vec<_>>());
-    let worst = &answer["episodes"].as_array().expect("episodes").iter().max_by(|a, b| a["score"].as_f64().partial_cmp(&b["score"].as_f64()).expect("numbers"));
+    let worst = &answer["episodes"]
+        .as_array()
+        .expect("episodes")
+        .iter()
+        .max_by(|a, b| a["score"].as_f64().partial_cmp(&b["score"].as_f64()).expect("numbers"));
     assert_eq!(worst.expect("one")["direction"], "down");
     run.assert_memory_at_most(8 << 20).assert_fuel_at_most(400 * 150_000);
 }
@@ -98,7 +103,17 @@ fn plugin_run_prints_result_outcome_and_receipt() {
     std::fs::write(&wasm, guests::component("echo")).expect("written");
     let wasm = wasm.to_str().expect("text");
     let outputs = folder.path().join("out");
-    let arguments = ["plugin", "run", wasm, "--task-type", "echo", "--payload", r#"{"output_bytes": 5}"#, "--output-dir", outputs.to_str().expect("text")];
+    let arguments = [
+        "plugin",
+        "run",
+        wasm,
+        "--task-type",
+        "echo",
+        "--payload",
+        r#"{"output_bytes": 5}"#,
+        "--output-dir",
+        outputs.to_str().expect("text"),
+    ];
     let (code, out, err) = command_line(&arguments);
     assert_eq!((code, out.lines().count()), (0, 1), "{err}");
     assert!(err.contains("outcome   succeeded") && err.contains("fuel "), "{err}");
@@ -125,7 +140,8 @@ fn plugin_check_and_pack_say_what_a_host_would() {
     assert_eq!((code, &found["accepted"], &found["manifest"]["name"]), (0, &json!(true), &json!("echo")));
 
     std::fs::write(path("plugin.toml"), "name = 'echo'\nversion = '2.0.0'\ntask_types = ['echo']\n").expect("written");
-    let (code, _, err) = command_line(&["plugin", "pack", &path("echo.wasm"), "--manifest", &path("plugin.toml"), "-o", &path("bare.wasm")]);
+    let (code, _, err) =
+        command_line(&["plugin", "pack", &path("echo.wasm"), "--manifest", &path("plugin.toml"), "-o", &path("bare.wasm")]);
     assert_eq!(code, 0, "{err}");
     let (code, out, _) = command_line(&["plugin", "check", &path("bare.wasm")]);
     assert_eq!(code, 1);
@@ -146,7 +162,12 @@ fn plugin_new_makes_a_folder_that_tests_as_it_is() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     std::fs::copy(root.join("Cargo.lock"), plugin.join("Cargo.lock")).expect("copied");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    let ran = cargo.args(["test", "--offline"]).current_dir(&plugin).env("CARGO_TARGET_DIR", plugin.join("target")).output().expect("cargo starts");
+    let ran = cargo
+        .args(["test", "--offline"])
+        .current_dir(&plugin)
+        .env("CARGO_TARGET_DIR", plugin.join("target"))
+        .output()
+        .expect("cargo starts");
     let said = String::from_utf8_lossy(&ran.stdout).into_owned() + &String::from_utf8_lossy(&ran.stderr);
     assert!(ran.status.success() && said.contains("2 passed"), "{said}");
     let (code, _, err) = command_line(&["plugin", "new", "word-count", "--path", plugin.to_str().expect("text")]);

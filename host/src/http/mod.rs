@@ -127,7 +127,8 @@ pub fn router(state: ApiState, shutdown: CancellationToken) -> Router {
         tokens: auth::Tokens::new(Arc::clone(&state.store), state.clock.clone()),
         schemas: Arc::default(),
         requests: Semaphore::new(config.requests_max),
-        waits: Semaphore::new(config.waits_max),
+        // However they are set, waits must leave room for the requests that end them.
+        waits: Semaphore::new(config.waits_max.min((config.requests_max / 2).max(1))),
         transfers: Arc::new(Semaphore::new(config.transfers_max)),
         streams: Arc::new(Semaphore::new(config.streams_max)),
         boot: state.clock.now().0,

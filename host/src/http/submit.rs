@@ -13,7 +13,7 @@ use super::schema::Schemas;
 use super::wire::{Submission, Text, UniqueMap};
 use crate::clock::UnixMs;
 use crate::limits::{Limit, LimitSet};
-use crate::registry::Snapshot;
+use crate::registry::{Plugin, Snapshot};
 use crate::task::{AiModel, IdempotencyKey, InputRef, LaneKey, NameError, NewTask, TaskId, TaskPlan, TaskType, Tenant};
 
 const INPUTS_MAX: usize = 64;
@@ -26,8 +26,8 @@ pub(super) struct Checker<'a> {
     snapshot: &'a Snapshot,
     schemas: &'a Schemas,
     now: UnixMs,
-    /// The lane of the submission before: batches are mostly of one lane, and this spares them the look-ups.
-    last: Option<LaneKey>,
+    /// The lane of the submission before and who takes it: batches are mostly of one lane, and this spares them the look-ups.
+    last: Option<(LaneKey, &'a Plugin)>,
 }
 
 impl<'a> Checker<'a> {
@@ -37,8 +37,8 @@ impl<'a> Checker<'a> {
 
     /// Checks one submission. `header_key` is what the `Idempotency-Key` header said.
     pub(super) fn check(&mut self, submission: &Submission<'_>, header_key: Option<&str>) -> Answer<NewTask> {
-        let lane = self.lane(submission)?;
-        let payload = self.payload(submission, &lane)?;
+        let (lane, plugin) = self.lane(submission)?;
+        let payload = self.payload(submission, plugin)?;
         let defaults = self.config.defaults_of(&lane.task_type);
         let max_attempts = submission.max_attempts.unwrap_or(defaults.max_attempts);
         if max_attempts == 0 || max_attempts > self.config.max_attempts_max {
@@ -64,24 +64,22 @@ impl<'a> Checker<'a> {
         })
     }
 
-    fn lane(&mut self, submission: &Submission<'_>) -> Answer<LaneKey> {
+    fn lane(&mut self, submission: &Submission<'_>) -> Answer<(LaneKey, &'a Plugin)> {
         let model = submission.ai_model.as_ref().map(|text| text.0.as_ref());
-        if let Some(last) = &self.last
+        if let Some((last, plugin)) = &self.last
             && last.task_type.as_str() == submission.task_type.0
             && last.ai_model.as_ref().map(AiModel::as_str) == model
         {
-            return Ok(last.clone());
+            return Ok((last.clone(), *plugin));
         }
         let task_type = TaskType::new(&submission.task_type.0).map_err(|e| Problem::invalid_field("task_type", e.to_string()))?;
         let lane = LaneKey { task_type, ai_model: name("ai_model", submission.ai_model.as_ref(), AiModel::new)? };
-        if self.snapshot.route(&lane).is_none() {
-            return Err(no_plugin(&lane));
-        }
-        self.last = Some(lane.clone());
-        Ok(lane)
+        let plugin: &'a Plugin = self.snapshot.route(&lane).ok_or_else(|| no_plugin(&lane))?;
+        self.last = Some((lane.clone(), plugin));
+        Ok((lane, plugin))
     }
 
-    fn payload(&self, submission: &Submission<'_>, lane: &LaneKey) -> Answer<Box<RawValue>> {
+    fn payload(&self, submission: &Submission<'_>, plugin: &Plugin) -> Answer<Box<RawValue>> {
         let payload = submission.payload.unwrap_or(RawValue::NULL);
         let bytes = payload.get().len() as u64;
         if bytes > self.config.payload_bytes_max {
@@ -92,10 +90,8 @@ impl<'a> Checker<'a> {
             return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, Code::PayloadTooLarge, detail).at("payload"));
         }
         check_depth(payload.get())?;
-        // The route was looked up with the lane; a task whose plugin has no schema is never parsed any further.
-        if let Some(plugin) = self.snapshot.route(lane)
-            && plugin.manifest.payload_schema.is_some()
-        {
+        // Only a plugin with a schema makes its tasks pay for being parsed any further.
+        if plugin.manifest.payload_schema.is_some() {
             self.schemas.check(plugin, payload.get())?;
         }
         Ok(payload.to_owned())

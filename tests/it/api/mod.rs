@@ -97,7 +97,7 @@ struct Server {
     ready: Arc<AtomicBool>,
     shutdown: CancellationToken,
     serving: JoinHandle<std::io::Result<()>>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Server {
@@ -134,7 +134,7 @@ impl Server {
         let shutdown = CancellationToken::new();
         let serving = tokio::spawn(serve(listener, state, shutdown.clone()));
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-        Self { address, client, store, events, bells, clock, ready, shutdown, serving, _folder: folder }
+        Self { address, client, store, events, bells, clock, ready, shutdown, serving, folder }
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
