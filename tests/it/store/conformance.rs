@@ -43,6 +43,7 @@ conformance!(
     old_tasks_are_pruned_with_all_that_is_theirs,
     too_many_lanes_are_refused,
     settings_plugins_and_tokens,
+    a_flood_does_not_hold_up_what_is_urgent,
 );
 
 async fn submit(store: &Arc<dyn Store>, tasks: Vec<NewTask>) -> Vec<TaskId> {
@@ -471,4 +472,23 @@ async fn settings_plugins_and_tokens(store: Arc<dyn Store>) {
     assert!(store.remove_token(token.id).await.unwrap());
     assert!(!store.remove_token(token.id).await.unwrap());
     store.ping().await.unwrap();
+}
+
+async fn a_flood_does_not_hold_up_what_is_urgent(store: Arc<dyn Store>) {
+    // Many more than a claim reads of a lane at once, in lanes that may and may not start something.
+    let batch = |name: &str, count: usize| (0..count).map(|_| new_task(lane(name, None), Priority::Background)).collect::<Vec<_>>();
+    for _ in 0..5 {
+        submit(&store, batch("flood", 2_000)).await;
+        submit(&store, batch("blocked", 2_000)).await;
+    }
+    store.set_lane(&lane("blocked", None), LanePatch { paused: Some(true), ..LanePatch::default() }).await.unwrap();
+    let urgent = store.submit((0..3).map(|_| new_task(lane("urgent", None), Priority::Critical)).collect(), at(1_000)).await.unwrap();
+    let tasks = claim(&store, 5, at(1_000)).await.tasks;
+    let ids: Vec<_> = tasks.iter().map(|task| task.id).collect();
+    assert_eq!(ids[..3], urgent.iter().map(|task| task.id).collect::<Vec<_>>());
+    let all = claim(&store, 20_000, at(1_000)).await.tasks;
+    assert_eq!(all.len(), 9_998);
+    assert!(all.iter().map(|task| (task.run_key, task.claim.seq)).is_sorted());
+    assert_eq!(store.finish(all.iter().map(|task| succeed(task, at(2_000))).collect()).await.unwrap().len(), 9_998);
+    assert!(claim(&store, 10, at(3_000)).await.tasks.is_empty());
 }

@@ -1,5 +1,9 @@
 //! The store as the rest of the host sees it. What every backend must do is in `conformance`; the rest is about one of them.
 
 mod conformance;
+mod crash;
+mod histories;
+mod migration;
+mod speed;
 mod sqlite;
 pub(crate) mod support;

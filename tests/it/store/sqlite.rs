@@ -28,7 +28,7 @@ pub(crate) async fn open() -> Opened {
     Opened { store: Arc::new(store), path, _folder: folder }
 }
 
-async fn integrity(path: &std::path::Path) -> String {
+pub(crate) async fn integrity(path: &std::path::Path) -> String {
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
     let mut conn = sqlx::ConnectOptions::connect(&options).await.unwrap();
     sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut conn).await.unwrap()
@@ -153,4 +153,26 @@ async fn blobs_are_kept_in_pieces() {
     assert_eq!(opened.store.blob(id).await.unwrap(), Some(info));
     assert_eq!(opened.store.blob_piece(id, 1).await.unwrap().unwrap(), "end");
     assert_eq!(opened.store.blob_piece(id, 2).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_claim_whose_caller_left_is_held_by_nobody() {
+    let opened = open().await;
+    let store = opened.shared();
+    store.submit(vec![simple()], NOW).await.unwrap();
+    // The caller leaves at every moment it can: before the writer looks, while it writes, when it answers.
+    for turns in 0..40 {
+        {
+            let mut unheard = std::pin::pin!(claim(&store, 1, NOW));
+            if futures::poll!(&mut unheard).is_ready() {
+                panic!("a claim cannot be answered before the writer ran");
+            }
+            for _ in 0..turns {
+                tokio::task::yield_now().await;
+            }
+        }
+        let task = claim(&store, 1, NOW).await.tasks.remove(0);
+        assert_eq!(task.attempt, 1);
+        store.give_back(vec![task.claim], NOW).await.unwrap();
+    }
 }

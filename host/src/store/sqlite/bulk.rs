@@ -69,3 +69,16 @@ pub(super) fn json_list(numbers: impl IntoIterator<Item = i64>) -> String {
     text.push(']');
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts() {
+        let bulk = Bulk::new("INSERT INTO t (a, b)", 2, "ON CONFLICT DO NOTHING");
+        assert_eq!(&*bulk.text(2), "INSERT INTO t (a, b) VALUES (?,?),(?,?) ON CONFLICT DO NOTHING");
+        assert_eq!(json_list([]), "[]");
+        assert_eq!(json_list([1, -2]), "[1,-2]");
+    }
+}

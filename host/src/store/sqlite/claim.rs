@@ -11,6 +11,7 @@ use sqlx::{Row as _, SqliteConnection};
 
 use super::bulk::{Bulk, json_list};
 use super::error::damaged;
+use super::finish::GiveBack;
 use super::mirror::{HostState, RunningTask};
 use super::row;
 use super::tx::Tx;
@@ -39,6 +40,11 @@ impl Verb for ClaimRequest {
 
     fn rows(&self) -> usize {
         usize::try_from(self.max_tasks).unwrap_or(usize::MAX)
+    }
+
+    fn undo(&self, answer: &Claimed) -> Option<GiveBack> {
+        let claims: Vec<Claim> = answer.tasks.iter().map(|task| task.claim).collect();
+        (!claims.is_empty()).then_some(GiveBack { claims, run_at: self.now })
     }
 }
 

@@ -89,3 +89,18 @@ pub(super) fn task(row: &SqliteRow) -> Result<Task> {
         finished_at: row.try_get::<Option<i64>, _>("finished_at_ms")?.map(UnixMs),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_by_hand_is_mended_rather_than_hidden() {
+        assert_eq!(lane_key("two words", Some("a*")).to_string(), "two_words");
+        assert_eq!(lane_key("", None).to_string(), "unknown");
+        assert_eq!(priority("urgent"), Priority::Normal);
+        assert!(json("{oops".to_owned()).is_ok_and(|json| json.get() == r#""{oops""#));
+        assert!(plan(Some("[]"), None, None).is_err());
+        assert!(task_id("17").is_err());
+    }
+}

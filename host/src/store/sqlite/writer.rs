@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use sqlx::{Connection as _, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 
+use super::finish::GiveBack;
 use super::mirror::Mirror;
 use super::tx::{Rules, Tx};
 use crate::store::{Result, StoreError};
@@ -32,12 +33,18 @@ pub(super) trait Verb: Send + Sync + 'static {
     fn rows(&self) -> usize {
         1
     }
+
+    /// What has to be taken back when the caller left before it could be told.
+    fn undo(&self, _answer: &Self::Answer) -> Option<GiveBack> {
+        None
+    }
 }
 
 #[async_trait]
 trait Pending: Send {
     async fn apply(&mut self, tx: &mut Tx<'_>) -> Result<()>;
-    fn answer(self: Box<Self>);
+    /// Tells the caller; what has to be taken back when there is none any more.
+    fn answer(self: Box<Self>) -> Option<GiveBack>;
     fn fail(self: Box<Self>, error: StoreError);
     fn rows(&self) -> usize;
 }
@@ -64,10 +71,10 @@ impl<V: Verb> Pending for Waiting<V> {
         }
     }
 
-    fn answer(self: Box<Self>) {
-        if let Some(answer) = self.answer {
-            // A caller that left in between has nobody to tell.
-            let _ = self.reply.send(answer);
+    fn answer(self: Box<Self>) -> Option<GiveBack> {
+        match self.reply.send(self.answer?) {
+            Err(Ok(unheard)) => self.verb.undo(&unheard),
+            _ => None,
         }
     }
 
@@ -163,7 +170,7 @@ impl Writer {
 
     async fn run_group(&mut self, mut group: Vec<Box<dyn Pending>>) {
         match self.commit(&mut group).await {
-            Ok(()) => group.into_iter().for_each(|request| request.answer()),
+            Ok(()) => self.answer(group).await,
             Err(error) => match <[_; 1]>::try_from(group) {
                 Ok([single]) => single.fail(error),
                 Err(group) => {
@@ -173,12 +180,24 @@ impl Writer {
                         let done = self.commit(&mut alone).await;
                         let [request] = alone;
                         match done {
-                            Ok(()) => request.answer(),
+                            Ok(()) => self.answer(vec![request]).await,
                             Err(error) => request.fail(error),
                         }
                     }
                 }
             },
+        }
+    }
+
+    async fn answer(&mut self, group: Vec<Box<dyn Pending>>) {
+        // To a vector first: the others are told before anything is taken back.
+        let undo: Vec<GiveBack> = group.into_iter().filter_map(|request| request.answer()).collect();
+        for verb in undo {
+            let (reply, _nobody_waits_but_it_must_run) = oneshot::channel();
+            let mut alone: [Box<dyn Pending>; 1] = [Box::new(Waiting { verb, answer: None, reply })];
+            if let Err(error) = self.commit(&mut alone).await {
+                tracing::warn!(%error, "tasks whose claimer is gone were not given back; they wait for its lease to end");
+            }
         }
     }
 
