@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 
-use taskwarden::store::sqlite::{SqliteOptions, SqliteStore};
 use taskwarden::store::Store;
+use taskwarden::store::sqlite::{SqliteOptions, SqliteStore};
 use taskwarden::task::{Next, TaskId, TaskState};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
