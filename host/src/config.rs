@@ -14,7 +14,7 @@ use crate::task::{Priority, RetryPolicy, TaskType};
 pub const DEFAULT_TOML: &str = include_str!("../default.toml");
 
 /// Variables of ours that are not settings of the host.
-const NOT_SETTINGS: [&str; 4] = ["TASKWARDEN_TOKEN", "TASKWARDEN_SERVER", "TASKWARDEN_GUESTS", "TASKWARDEN_EMBED_DIR"];
+const NOT_SETTINGS: [&str; 5] = ["TASKWARDEN_TOKEN", "TASKWARDEN_SERVER", "TASKWARDEN_GUESTS", "TASKWARDEN_EMBED_DIR", "TASKWARDEN_BIN"];
 
 /// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
