@@ -52,6 +52,9 @@ pub(super) struct RunArgs {
     /// A manifest in place of the one inside the artifact
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
+    /// Where compiled code is kept, so that the next run of the same artifact starts at once; made if it is not there
+    #[arg(long, value_name = "DIR")]
+    cache_dir: Option<PathBuf>,
     /// Print one JSON object: outcome, result, error, receipt, logs, outputs
     #[arg(long)]
     json: bool,
@@ -68,7 +71,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     };
     check_grants(&artifact, &args)?;
     let plugin_name = artifact.name(&args.artifact);
-    let config = RuntimeConfig { concurrent_runs: 1, ..RuntimeConfig::default() };
+    let config = RuntimeConfig { concurrent_runs: 1, cache_dir: args.cache_dir, ..RuntimeConfig::default() };
     let runtime = Runtime::new(config, SystemClock::shared())?;
     let artifact_bytes_max = limits.get(Limit::ArtifactBytes);
     let plugin = runtime
