@@ -24,7 +24,7 @@ const PROMOTED_MAX: i64 = 1000;
 /// When more lanes than this could start something, only their first tasks are read to begin with.
 const LANES_READ_DEEP: usize = 16;
 
-static INSERT_RUNNING: Bulk = Bulk::new("INSERT INTO running (seq, token, host_id)", 3, "");
+static INSERT_RUNNING: Bulk = Bulk::new("INSERT OR FAIL INTO running (seq, token, host_id)", 3, "");
 
 #[async_trait]
 impl Verb for ClaimRequest {
@@ -194,7 +194,7 @@ async fn read(conn: &mut SqliteConnection, fronts: &mut [Front], asked: usize) -
 async fn start(tx: &mut Tx<'_>, request: &ClaimRequest, picked: &[Pick]) -> Result<Vec<ClaimedTask>> {
     let host_id = host(tx, &request.host, request.now).await?;
     let rows = sqlx::query(
-        "UPDATE execution_tasks SET state = 'running', attempt = attempt + 1, started_at_ms = ? \
+        "UPDATE OR FAIL execution_tasks SET state = 'running', attempt = attempt + 1, started_at_ms = ? \
          WHERE seq IN (SELECT value FROM json_each(?)) \
          RETURNING seq, id, priority, payload, inputs, tags, limits, attempt, max_attempts, lost, tenant, idempotency_key, run_at_ms",
     )

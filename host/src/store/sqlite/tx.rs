@@ -59,24 +59,26 @@ struct Buffers {
     logs: Vec<(i64, u32, Arc<Ended>)>,
 }
 
+// OR FAIL: a statement that fails leaves what it had done, which spares SQLite a copy of every page it touches in case it has to undo
+// the statement alone. Nothing comes of it, because any failure here rolls the whole transaction back.
 static INSERT_TASKS: Bulk = Bulk::new(
-    "INSERT INTO execution_tasks (seq, id, task_type, ai_model, priority, state, payload, inputs, max_attempts, tenant, idempotency_key, \
+    "INSERT OR FAIL INTO execution_tasks (seq, id, task_type, ai_model, priority, state, payload, inputs, max_attempts, tenant, idempotency_key, \
      tags, limits, created_at_ms, run_at_ms, lane_id, run_key, attempts_base)",
     18,
     "",
 );
-static INSERT_IDEMPOTENCY: Bulk = Bulk::new("INSERT INTO idempotency (tenant, key, digest, seq)", 4, "");
+static INSERT_IDEMPOTENCY: Bulk = Bulk::new("INSERT OR FAIL INTO idempotency (tenant, key, digest, seq)", 4, "");
 static INSERT_TASK_BLOBS: Bulk = Bulk::new("INSERT OR IGNORE INTO task_blobs (blob_id, seq)", 2, "");
-static INSERT_READY: Bulk = Bulk::new("INSERT INTO ready (lane_id, run_key, seq)", 3, "");
-static INSERT_SCHEDULED: Bulk = Bulk::new("INSERT INTO scheduled (run_at_ms, seq, lane_id, run_key)", 4, "");
+static INSERT_READY: Bulk = Bulk::new("INSERT OR FAIL INTO ready (lane_id, run_key, seq)", 3, "");
+static INSERT_SCHEDULED: Bulk = Bulk::new("INSERT OR FAIL INTO scheduled (run_at_ms, seq, lane_id, run_key)", 4, "");
 static UPDATE_FINAL: Bulk = Bulk::new(
-    "UPDATE execution_tasks SET state = v.column2, outcome = v.column3, error = v.column4, receipt = v.column5, result = v.column6, \
+    "UPDATE OR FAIL execution_tasks SET state = v.column2, outcome = v.column3, error = v.column4, receipt = v.column5, result = v.column6, \
      started_at_ms = coalesce(v.column7, started_at_ms), finished_at_ms = v.column8 FROM (",
     8,
     ") v WHERE execution_tasks.seq = v.column1",
 );
 static UPDATE_REQUEUE: Bulk = Bulk::new(
-    "UPDATE execution_tasks SET state = v.column2, run_at_ms = v.column3, run_key = v.column4, outcome = coalesce(v.column5, outcome), \
+    "UPDATE OR FAIL execution_tasks SET state = v.column2, run_at_ms = v.column3, run_key = v.column4, outcome = coalesce(v.column5, outcome), \
      error = iif(v.column5 IS NULL, error, v.column6), receipt = iif(v.column5 IS NULL, receipt, v.column7), \
      started_at_ms = coalesce(v.column8, started_at_ms), lost = lost + (v.column5 IS 'lost') FROM (",
     8,
@@ -87,7 +89,7 @@ static INSERT_ATTEMPTS: Bulk =
 static INSERT_LOGS: Bulk = Bulk::new("INSERT OR REPLACE INTO task_logs (seq, attempt, line, at_ms, level, message, fields)", 7, "");
 static INSERT_OUTPUTS: Bulk = Bulk::new("INSERT OR REPLACE INTO task_outputs (seq, name, media_type, bytes)", 4, "");
 static UPDATE_LANES: Bulk =
-    Bulk::new("UPDATE lanes SET queued = v.column2, scheduled = v.column3 FROM (", 3, ") v WHERE lanes.lane_id = v.column1");
+    Bulk::new("UPDATE OR FAIL lanes SET queued = v.column2, scheduled = v.column3 FROM (", 3, ") v WHERE lanes.lane_id = v.column1");
 
 /// The transaction, seen by the verbs that run in it.
 pub(super) struct Tx<'c> {
