@@ -89,10 +89,13 @@ fn the_epoch_thread_is_joined_when_the_runtime_goes() {
 }
 
 /// What a dispatch costs beside a loop that only instantiates from the pool and calls. Prints; run it with `--ignored`.
+///
+/// The fastest of many short batches is what counts: on a machine that does other things too, the rest measures those.
 #[tokio::test]
 #[ignore = "a measurement"]
 async fn dispatch_against_a_bare_loop() {
-    const ROUNDS: u32 = 20_000;
+    const BATCHES: u32 = 60;
+    const ROUNDS: u32 = 200;
     let clock = SystemClock::shared();
     let artifact = guest("noop");
     let runtime = runtime(Arc::clone(&clock));
@@ -102,15 +105,17 @@ async fn dispatch_against_a_bare_loop() {
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(engine::pools(&RuntimeConfig::default())));
     let engine = Engine::new(&config).expect("an engine");
     let component = Component::new(&engine, inspect::as_component(&artifact).expect("wrapped")).expect("good");
-    let mut micros = [0.0_f64; 2];
-    for _ in 0..3 {
-        let mut linker = wasmtime::component::Linker::<()>::new(&engine);
-        linker.instance("taskwarden:plugin/types@0.1.0").expect("named");
-        let pre = linker.instantiate_pre(&component).expect("linked");
+    let mut linker = wasmtime::component::Linker::<()>::new(&engine);
+    linker.instance("taskwarden:plugin/types@0.1.0").expect("named");
+    let bare = linker.instantiate_pre(&component).expect("linked");
+
+    let micros = |took: std::time::Duration| took.as_secs_f64() * 1e6 / f64::from(ROUNDS);
+    let (mut bare_best, mut dispatch_best) = (f64::MAX, f64::MAX);
+    for _ in 0..BATCHES {
         let started = clock.monotonic();
         for _ in 0..ROUNDS {
             let mut store = Store::new(&engine, ());
-            let instance = pre.instantiate(&mut store).expect("instantiated");
+            let instance = bare.instantiate(&mut store).expect("instantiated");
             let execute = instance.get_typed_func::<(Task,), (Result<Vec<u8>, Failure>,)>(&mut store, "execute").expect("typed");
             let task = Task {
                 id: "0191d6d2-0000-7000-8000-000000000000".to_owned(),
@@ -123,24 +128,14 @@ async fn dispatch_against_a_bare_loop() {
             };
             assert!(execute.call(&mut store, (task,)).expect("called").0.is_ok());
         }
-        micros[0] = (clock.monotonic() - started).as_secs_f64() * 1e6 / f64::from(ROUNDS);
+        bare_best = micros(clock.monotonic() - started).min(bare_best);
 
-        let one = job(Limits::defaults());
+        let jobs: Vec<Job> = (0..ROUNDS).map(|_| job(Limits::defaults())).collect();
         let started = clock.monotonic();
-        for _ in 0..ROUNDS {
-            let job = Job {
-                task_type: one.task_type.clone(),
-                ai_model: None,
-                payload: one.payload.clone(),
-                idempotency_key: None,
-                grants: Arc::clone(&one.grants),
-                ports: one.ports.clone(),
-                cancel: one.cancel.child_token(),
-                ..one
-            };
+        for job in jobs {
             assert_eq!(runtime.run(&plugin, job).await.outcome, Outcome::Succeeded);
         }
-        micros[1] = (clock.monotonic() - started).as_secs_f64() * 1e6 / f64::from(ROUNDS);
-        println!("bare {:.2} µs, dispatch {:.2} µs, ratio {:.2}", micros[0], micros[1], micros[1] / micros[0]);
+        dispatch_best = micros(clock.monotonic() - started).min(dispatch_best);
     }
+    println!("bare {bare_best:.2} µs, dispatch {dispatch_best:.2} µs, ratio {:.2}", dispatch_best / bare_best);
 }
