@@ -1,5 +1,6 @@
 //! What cargo alone cannot do for this workspace: guests for WebAssembly, one run of every test, a demonstration.
 
+mod bench;
 mod demo;
 mod foreign;
 mod guests;
@@ -19,6 +20,7 @@ cargo xtask plugins            build plugins and test guests as components, into
 cargo xtask test [NAME…]       everything that can be checked here; with names, only the tests whose names contain one of them
 cargo xtask foreign-guests     build and run the guests in JavaScript and Python
 cargo xtask dist               a release binary with the plugins inside
+cargo xtask bench [PART…]      what the host costs: dispatch, throughput, latency, flood, fuel
 ";
 
 fn main() -> ExitCode {
@@ -53,6 +55,7 @@ fn run(arguments: &[String]) -> anyhow::Result<()> {
             let host = host::build(&workspace, &guests::build(&workspace)?, host::Profile::Dev)?;
             demo::run(&host)
         }
+        ["bench", parts @ ..] => bench::run(&Workspace::find()?, parts),
         ["dist"] => {
             let workspace = Workspace::find()?;
             let binary = host::build(&workspace, &guests::build(&workspace)?, host::Profile::Release)?;
