@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::Host;
 use crate::clock::SystemClock;
-use crate::config::Config;
+use crate::config::{Config, LogFormat};
 use crate::telemetry;
 
 /// Arguments of `taskwarden serve`.
@@ -38,7 +38,7 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     if let Some(listen) = args.listen {
         config.listen = listen;
     }
-    telemetry::start(&config.log).map_err(anyhow::Error::msg)?;
+    telemetry::start(&config.log.filter, config.log.format == LogFormat::Json).map_err(anyhow::Error::msg)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let host = Host::start(config, SystemClock::shared()).await?;
