@@ -88,7 +88,7 @@ pub(super) async fn give_back(shared: &Shared, places: Vec<(Claim, UnixMs)>) {
         by_place.entry(ready_at).or_default().push(claim);
     }
     for (ready_at, claims) in by_place {
-        if let Err(error) = shared.parts.store.give_back(claims, ready_at).await {
+        if let Err(error) = shared.parts.store.give_back(claims, ready_at, shared.parts.clock.now()).await {
             // They stay claimed until this host's lease ends or it starts anew; then they are taken back as lost.
             tracing::error!(%error, "could not give tasks back");
         }

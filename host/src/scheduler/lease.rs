@@ -10,9 +10,10 @@ use super::Shared;
 use super::held::Stop;
 use crate::task::{Next, Outcome, next};
 
-/// Before anything is claimed: where only one host can have the store open, whatever is claimed already was claimed by a predecessor
+/// Before anything is claimed: says that this host lives, because a claim without a lease could be taken back at once; and where only one host can have the store open, whatever is claimed already was claimed by a predecessor
 /// that died.
 pub(super) async fn take_over(shared: &Shared) {
+    heartbeat(shared).await;
     if shared.config.alone {
         reap(shared, true).await;
     }

@@ -275,8 +275,9 @@ pub trait TaskStore: Send + Sync + 'static {
     /// Records the ends of attempts, each only while its claim is held. Answers in order.
     async fn finish(&self, batch: Vec<Finish>) -> Result<Vec<Finished>>;
 
-    /// Gives claims back unrun: the tasks are queued at `run_at` as if they had not been claimed, and the attempt is not counted.
-    async fn give_back(&self, claims: Vec<Claim>, run_at: UnixMs) -> Result<()>;
+    /// Gives claims back unrun: the tasks are queued (or scheduled, when that is after `now`) at `run_at` as if they had not been claimed,
+    /// and the attempt is not counted.
+    async fn give_back(&self, claims: Vec<Claim>, run_at: UnixMs, now: UnixMs) -> Result<()>;
 
     /// Says that `host` is alive until `lease_until`; also its first word.
     async fn heartbeat(&self, host: &str, now: UnixMs, lease_until: UnixMs) -> Result<Heartbeat>;

@@ -174,7 +174,7 @@ async fn a_failed_attempt_is_retried_when_it_was_told_to(store: Arc<dyn Store>) 
 async fn a_late_result_is_refused(store: Arc<dyn Store>) {
     let id = submit(&store, vec![simple()]).await[0];
     let first = claim(&store, 1, NOW).await.tasks.remove(0);
-    store.give_back(vec![first.claim], NOW).await.unwrap();
+    store.give_back(vec![first.claim], NOW, NOW).await.unwrap();
     let second = claim(&store, 1, NOW).await.tasks.remove(0);
     let forged = Claim { seq: first.claim.seq + 1000, token: second.claim.token };
     let answers = store
@@ -258,7 +258,7 @@ async fn cancelling_wins_over_a_retry(store: Arc<dyn Store>) {
         store.cancel(*id, NOW).await.unwrap();
     }
     store.finish(vec![finish(&tasks[0], Outcome::Transient, Next::RetryAt(at(50)), NOW)]).await.unwrap();
-    store.give_back(vec![tasks[1].claim], NOW).await.unwrap();
+    store.give_back(vec![tasks[1].claim], NOW, NOW).await.unwrap();
     store.reap(at(1), true, &|_, _, _| Next::RetryAt(at(1))).await.unwrap();
     for id in ids {
         assert_eq!(state(&store, id).await, TaskState::Cancelled);
@@ -286,9 +286,11 @@ async fn retrying_by_hand_grants_a_full_set_of_attempts(store: Arc<dyn Store>) {
 async fn claims_are_given_back_uncounted(store: Arc<dyn Store>) {
     let ids = submit(&store, vec![simple(), simple()]).await;
     let tasks = claim(&store, 2, NOW).await.tasks;
-    store.give_back(tasks.iter().map(|task| task.claim).collect(), at(3)).await.unwrap();
+    store.give_back(tasks.iter().map(|task| task.claim).collect(), at(3), at(2)).await.unwrap();
     let task = store.task(ids[0]).await.unwrap().unwrap();
-    assert_eq!((task.state, task.attempt, task.started_at, task.run_at), (TaskState::Queued, 0, None, at(3)));
+    assert_eq!((task.state, task.attempt, task.started_at, task.run_at), (TaskState::Scheduled, 0, None, at(3)));
+    let early = claim(&store, 2, at(2)).await;
+    assert_eq!((early.tasks.len(), early.next_due), (0, Some(at(3))), "it is not claimed over and over before its time");
     let again = claim(&store, 2, at(3)).await.tasks;
     assert_eq!((again.len(), again[0].attempt, again[0].ready_at), (2, 1, at(3)));
     assert!(store.heartbeat("host-a", at(3), at(9)).await.unwrap().held.len() == 2);

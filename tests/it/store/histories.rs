@@ -214,7 +214,7 @@ async fn play(store: &Arc<dyn Store>, model: &mut Model, step: Step) {
         Step::GiveBack(which) => {
             let Some(index) = pick(&model.open, which) else { return };
             let claimed = model.close_claim(index);
-            store.give_back(vec![claimed.claim], now).await.unwrap();
+            store.give_back(vec![claimed.claim], now, now).await.unwrap();
             model.tasks.get_mut(&claimed.id).unwrap().attempt -= 1;
             model.settle(claimed.id, Next::RetryAt(now));
         }

@@ -173,6 +173,6 @@ async fn a_claim_whose_caller_left_is_held_by_nobody() {
         }
         let task = claim(&store, 1, NOW).await.tasks.remove(0);
         assert_eq!(task.attempt, 1);
-        store.give_back(vec![task.claim], NOW).await.unwrap();
+        store.give_back(vec![task.claim], NOW, NOW).await.unwrap();
     }
 }

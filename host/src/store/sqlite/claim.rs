@@ -44,7 +44,7 @@ impl Verb for ClaimRequest {
 
     fn undo(&self, answer: &Claimed) -> Option<GiveBack> {
         let claims: Vec<Claim> = answer.tasks.iter().map(|task| task.claim).collect();
-        (!claims.is_empty()).then_some(GiveBack { claims, run_at: self.now })
+        (!claims.is_empty()).then_some(GiveBack { claims, run_at: self.now, now: self.now })
     }
 }
 

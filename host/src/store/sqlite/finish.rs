@@ -56,6 +56,7 @@ fn settle(tx: &mut Tx<'_>, seq: i64, task: &RunningTask, next: Next, ended: Arc<
 pub(super) struct GiveBack {
     pub(super) claims: Vec<Claim>,
     pub(super) run_at: UnixMs,
+    pub(super) now: UnixMs,
 }
 
 #[async_trait]
@@ -78,11 +79,12 @@ impl Verb for GiveBack {
         for (seq, task) in held {
             tx.stop(seq);
             if task.cancel_requested {
-                let ended = Ended::without_run(Outcome::Cancelled, None, self.run_at.0);
+                let ended = Ended::without_run(Outcome::Cancelled, None, self.now.0);
                 tx.end(seq, task.attempt, TaskState::Cancelled, ended);
             } else {
                 let run_key = run_key(self.run_at, task.priority, tx.rules.priority_step);
-                let requeue = Requeue { seq, state: TaskState::Queued, run_at_ms: self.run_at.0, run_key, ended: None };
+                let state = if self.run_at > self.now { TaskState::Scheduled } else { TaskState::Queued };
+                let requeue = Requeue { seq, state, run_at_ms: self.run_at.0, run_key, ended: None };
                 tx.requeue(task.lane_id, requeue);
             }
         }

@@ -30,8 +30,8 @@ impl TaskStore for SqliteStore {
         self.writer.run(FinishBatch(ended.collect::<Result<_>>()?)).await
     }
 
-    async fn give_back(&self, claims: Vec<Claim>, run_at: UnixMs) -> Result<()> {
-        self.writer.run(GiveBack { claims, run_at }).await
+    async fn give_back(&self, claims: Vec<Claim>, run_at: UnixMs, now: UnixMs) -> Result<()> {
+        self.writer.run(GiveBack { claims, run_at, now }).await
     }
 
     async fn heartbeat(&self, host: &str, _now: UnixMs, lease_until: UnixMs) -> Result<Heartbeat> {
