@@ -77,6 +77,9 @@ impl Default for RetryPolicy {
     }
 }
 
+/// A plugin cannot put its task off for longer than this at a time; otherwise it could put it off for ever.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// What happens to a task after an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
@@ -116,7 +119,7 @@ pub fn next(
             if own_attempts >= max_attempts {
                 return Next::Final(TaskState::Failed);
             }
-            let asked = retry_after.filter(|_| outcome == Outcome::Transient);
+            let asked = retry_after.filter(|_| outcome == Outcome::Transient).map(|asked| asked.min(RETRY_AFTER_MAX));
             Next::RetryAt(now.plus(asked.unwrap_or_else(|| backoff(own_attempts, policy, jitter))))
         }
     }
@@ -152,6 +155,7 @@ mod tests {
         assert_eq!(after(Outcome::Trap, 1, 0, None), Next::RetryAt(UnixMs(1_000_500)));
         assert_eq!(after(Outcome::Deadline, 2, 0, Some(7)), Next::RetryAt(UnixMs(1_001_000)));
         assert_eq!(after(Outcome::Transient, 2, 0, Some(7)), Next::RetryAt(UnixMs(1_000_007)));
+        assert_eq!(after(Outcome::Transient, 1, 0, Some(u64::MAX)), Next::RetryAt(NOW.plus(RETRY_AFTER_MAX)));
         assert_eq!(after(Outcome::Transient, 3, 0, Some(7)), Next::Final(TaskState::Failed));
     }
 

@@ -13,7 +13,7 @@ use super::tx::{Insert, Tx};
 use super::writer::Verb;
 use crate::clock::UnixMs;
 use crate::store::{Conflict, Result, StoreError, Submitted};
-use crate::task::{AiModel, TaskId, TaskState, run_key};
+use crate::task::{AiModel, LaneKey, TaskId, TaskState, run_key};
 
 pub(super) struct Submit {
     pub(super) batch: Vec<Arc<Prepared>>,
@@ -70,32 +70,41 @@ impl Verb for Submit {
     }
 }
 
+/// A lane as its rows have it.
+struct RenderedLane<'a> {
+    key: &'a LaneKey,
+    id: i64,
+    task_type: Arc<str>,
+    ai_model: Option<Arc<str>>,
+}
+
 impl Submit {
     async fn write(&self, tx: &mut Tx<'_>, new: Vec<(&Arc<Prepared>, TaskState)>) -> Result<()> {
         // A batch is mostly of one lane: the names are rendered once for each run of tasks of the same lane.
-        let mut last: Option<(&Arc<Prepared>, i64, Arc<str>, Option<Arc<str>>)> = None;
+        let mut last: Option<RenderedLane<'_>> = None;
         for (task, state) in new {
-            let (lane_id, task_type, ai_model) = match last {
-                Some((first, lane_id, task_type, ai_model)) if first.lane == task.lane => (lane_id, task_type, ai_model),
-                _ => (
-                    tx.lane(&task.lane).await?,
-                    Arc::from(task.lane.task_type.as_str()),
-                    task.lane.ai_model.as_ref().map(AiModel::as_str).map(Arc::from),
-                ),
+            let lane = match last {
+                Some(lane) if *lane.key == task.lane => lane,
+                _ => RenderedLane {
+                    key: &task.lane,
+                    id: tx.lane(&task.lane).await?,
+                    task_type: Arc::from(task.lane.task_type.as_str()),
+                    ai_model: task.lane.ai_model.as_ref().map(AiModel::as_str).map(Arc::from),
+                },
             };
             let run_at_ms = task.run_at_ms.max(self.now.0);
             let insert = Insert {
                 seq: tx.mirror.next_seq(),
-                lane_id,
+                lane_id: lane.id,
                 run_key: run_key(UnixMs(run_at_ms), task.priority, tx.rules.priority_step),
                 run_at_ms,
                 created_at_ms: self.now.0,
                 state,
                 task: Arc::clone(task),
-                task_type: Arc::clone(&task_type),
-                ai_model: ai_model.clone(),
+                task_type: Arc::clone(&lane.task_type),
+                ai_model: lane.ai_model.clone(),
             };
-            last = Some((task, lane_id, task_type, ai_model));
+            last = Some(lane);
             tx.insert(insert);
         }
         Ok(())
