@@ -84,7 +84,7 @@ fn build_javascript(workspace: &Workspace, source: &Path, work: &Path, component
     let installed = work.join("installed");
     if !fs::read_to_string(&installed).is_ok_and(|of| of == lock) {
         let mut npm = Command::new("npm");
-        // Without a lock file: `npm ci` refused the one that npm 10 had made, and an install from it left out `preview2-shim`.
+        // Without a lock file: `npm ci` refused the one that npm itself had made, and an install from it left out `preview2-shim`.
         npm.args(["install", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(work).stdout(Stdio::null());
         process::run(&mut npm)?;
         fs::write(installed, lock)?;
