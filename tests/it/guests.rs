@@ -26,12 +26,20 @@ fn beside_this_program() -> PathBuf {
 
 /// A guest written as text. A core module is given the section that says which world it is for, as `wit-bindgen` would.
 pub(crate) fn text(name: &str) -> Vec<u8> {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
-    let text = std::fs::read_to_string(root.join("tests/guests/wat").join(name).with_extension("wat")).expect("the guest's text");
-    let mut module = wat::parse_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let path = root().join("tests/guests/wat").join(name).with_extension("wat");
+    from_text(&std::fs::read_to_string(path).expect("the guest's text"))
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The same from the text itself.
+pub(crate) fn from_text(text: &str) -> Vec<u8> {
+    let mut module = wat::parse_str(text).unwrap_or_else(|error| panic!("{error}"));
     if text.lines().any(|line| line.starts_with("(module")) {
         let mut resolve = wit_parser::Resolve::default();
-        let (package, _) = resolve.push_dir(root.join("wit")).expect("good WIT");
+        let (package, _) = resolve.push_dir(root().join("wit")).expect("good WIT");
         let world = resolve.select_world(&[package], Some("executor")).expect("the world");
         wit_component::embed_component_metadata(&mut module, &resolve, world, wit_component::StringEncoding::UTF8).expect("embedded");
     }

@@ -54,6 +54,23 @@ fn a_manifest_grants_what_it_names_and_no_more() {
     }
 }
 
+#[test]
+fn what_takes_too_long_to_compile_is_refused_and_the_next_plugin_is_not() {
+    let time_max = std::time::Duration::from_millis(400);
+    let config = RuntimeConfig { concurrent_runs: 1, compile_time_max: time_max, ..RuntimeConfig::default() };
+    let runtime = Runtime::new(config, SystemClock::shared()).expect("an engine");
+    // One function of half a million instructions that all depend on the one before: seconds of work for any optimising compiler.
+    let steps: String = (0..250_000).map(|step| format!("(local.set 0 (i64.mul (local.get 0) (i64.const {})))\n", step | 1)).collect();
+    let honest = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/guests/wat/noop.wat")).expect("the guest's text");
+    let bomb = honest
+        .trim_end()
+        .strip_suffix(')')
+        .map(|open| format!("{open}\n(func (export \"bomb\") (param i64) (result i64)\n{steps}(local.get 0)))"));
+    let bomb = guests::from_text(&bomb.expect("a module ends with a bracket"));
+    assert_eq!(runtime.compile(&bomb, None, u64::MAX).err(), Some(Refusal::CompileTime(time_max)));
+    assert!(runtime.compile(&guests::text("noop"), None, u64::MAX).is_ok());
+}
+
 fn code_files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("there").map(|entry| entry.expect("an entry").path());
     entries.filter(|path| path.extension().is_some_and(|extension| extension == "cwasm")).collect()

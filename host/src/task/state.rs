@@ -78,7 +78,7 @@ impl Default for RetryPolicy {
 }
 
 /// A plugin cannot put its task off for longer than this at a time; otherwise it could put it off for ever.
-pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What happens to a task after an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,16 +15,6 @@ pub(super) fn binary() -> PathBuf {
     binary
 }
 
-/// A built guest.
-pub(super) fn guest(name: &str) -> Vec<u8> {
-    let folder = std::env::var_os("TASKWARDEN_GUESTS").map(PathBuf::from).unwrap_or_else(|| {
-        let test = std::env::current_exe().expect("a test knows its own path");
-        test.ancestors().nth(3).expect("<target>/<profile>/deps/it").join("wasm")
-    });
-    let path = folder.join(format!("{name}.wasm"));
-    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; run `cargo xtask test`, which builds it first", path.display()))
-}
-
 /// A running `taskwarden serve` on loopback without tokens. Killed when dropped.
 pub(super) struct HostProcess {
     child: Child,
@@ -59,7 +49,7 @@ impl HostProcess {
 
     pub(super) async fn upload(&self, plugin: &str) {
         let request = self.http.post(format!("{}/v1/admin/plugins", self.base)).header("content-type", "application/wasm");
-        let answer = request.body(guest(plugin)).send().await.expect("the host answers");
+        let answer = request.body(crate::guests::component(plugin)).send().await.expect("the host answers");
         assert!(answer.status().is_success(), "{}", answer.text().await.unwrap_or_default());
     }
 
