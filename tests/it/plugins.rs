@@ -153,6 +153,29 @@ fn plugin_check_and_pack_say_what_a_host_would() {
 }
 
 #[test]
+fn the_command_line_holds_payloads_to_the_schema_as_a_host_does() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("text").to_owned();
+    std::fs::write(path("noop.wasm"), guests::text("noop")).expect("written");
+    let manifest = |schema: &str| format!("name = 'noop'\nversion = '1.0.0'\ntask_types = ['noop']\npayload_schema = {schema}\n");
+    std::fs::write(path("plugin.toml"), manifest("{ required = ['n'], properties.n.type = 'integer' }")).expect("written");
+    let (wasm, toml) = (path("noop.wasm"), path("plugin.toml"));
+    let run =
+        |payload: &str| command_line(&["plugin", "run", &wasm, "--manifest", &toml, "--task-type", "noop", "--payload", payload, "--json"]);
+    let (code, out, err) = run(r#"{"n": "1"}"#);
+    let shown: Value = serde_json::from_str(&out).expect("one JSON object");
+    assert_eq!((code, &shown["outcome"], &shown["receipt"]["fuel_used"]), (1, &json!("invalid"), &json!(0)), "{err}");
+    assert!(shown["error"].as_str().is_some_and(|why| why.starts_with("payload.n: ") && why.contains("integer")), "{out}");
+    assert_eq!(run(r#"{"n": 1}"#).0, 0);
+
+    std::fs::write(&toml, manifest("{ type = 'whatever' }")).expect("written");
+    for verb in [&["check", &wasm, "--manifest", &toml][..], &["pack", &wasm, "--manifest", &toml]] {
+        let (code, _, err) = command_line(&[&["plugin"], verb].concat());
+        assert!(code == 1 && err.contains("payload_schema is not"), "{err}");
+    }
+}
+
+#[test]
 fn plugin_new_makes_a_folder_that_tests_as_it_is() {
     let folder = tempfile::tempdir().expect("a folder");
     let plugin = folder.path().join("word-count");

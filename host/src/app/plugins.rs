@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::builtin::built_in;
 use crate::clock::SharedClock;
 use crate::config::PluginGrants;
-use crate::http::{PluginAdmin, PluginChangeError, compile_schema};
+use crate::http::{PluginAdmin, PluginChangeError};
 use crate::limits::{Limit, Limits};
 use crate::plugin::{Manifest, PackError, unpack};
 use crate::registry::{Plugin, Registry, RouteTie};
@@ -26,9 +26,6 @@ pub enum LoadError {
     /// There is no manifest inside.
     #[error("the artifact carries no manifest; put one in with `taskwarden plugin pack PLUGIN.wasm --manifest plugin.toml`")]
     NoManifest,
-    /// The manifest's schema of payloads is not one.
-    #[error("plugin.toml: payload_schema is not a JSON Schema: {0}")]
-    Schema(String),
     /// The runtime does not take it.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -142,9 +139,6 @@ impl Plugins {
             return Err(Refusal::TooLarge { bytes: bytes.len() as u64, max: bytes_max }.into());
         }
         let manifest = unpack(&bytes)?.ok_or(LoadError::NoManifest)?;
-        if let Some(schema) = &manifest.payload_schema {
-            compile_schema(schema).map_err(LoadError::Schema)?;
-        }
         let (runtime, artifact, asked) = (Arc::clone(&self.runtime), bytes.clone(), manifest.clone());
         let compiled = tokio::task::spawn_blocking(move || runtime.compile(&artifact, Some(&asked), bytes_max))
             .await

@@ -53,7 +53,7 @@ fn check(api: &Api, bytes: &Bytes, now: UnixMs) -> Answer<Vec<NewTask>> {
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, Code::PayloadTooLarge, detail).at("tasks"));
     }
     let snapshot = api.registry.snapshot();
-    let mut checker = Checker::new(&api.config, &snapshot, &api.schemas, now);
+    let mut checker = Checker::new(&api.config, &snapshot, now);
     let check = |(index, submission)| checker.check(submission, None).map_err(|problem| problem.within(&format!("tasks[{index}]")));
     batch.tasks.iter().enumerate().map(check).collect()
 }

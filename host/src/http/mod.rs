@@ -15,7 +15,6 @@ mod openapi;
 mod plugins;
 mod problem;
 mod query;
-mod schema;
 mod serve;
 mod submit;
 mod tasks;
@@ -39,7 +38,6 @@ use utoipa_axum::routes;
 
 pub use config::{ApiConfig, AuthMode, TaskDefaults};
 pub use openapi::document as openapi_document;
-pub use schema::compile_schema;
 pub use serve::serve;
 
 use crate::clock::SharedClock;
@@ -102,7 +100,6 @@ pub struct ApiState {
 struct Api {
     given: ApiState,
     tokens: auth::Tokens,
-    schemas: Arc<schema::Schemas>,
     requests: Semaphore,
     waits: Semaphore,
     transfers: Arc<Semaphore>,
@@ -125,7 +122,6 @@ pub fn router(state: ApiState, shutdown: CancellationToken) -> Router {
     let config = Arc::clone(&state.config);
     let api = Arc::new(Api {
         tokens: auth::Tokens::new(Arc::clone(&state.store), state.clock.clone()),
-        schemas: Arc::default(),
         requests: Semaphore::new(config.requests_max),
         // However they are set, waits must leave room for the requests that end them.
         waits: Semaphore::new(config.waits_max.min((config.requests_max / 2).max(1))),

@@ -58,7 +58,7 @@ impl From<&Plugin> for PluginView {
             capabilities: manifest.capabilities.clone(),
             settings: manifest.settings.clone(),
             limits: manifest.limits.0.iter().map(|(limit, value)| (limit.name().to_owned(), *value)).collect(),
-            payload_schema: manifest.payload_schema.clone(),
+            payload_schema: manifest.payload_schema.as_ref().map(|schema| schema.source().clone()),
         }
     }
 }

@@ -54,8 +54,6 @@ pub(super) enum Code {
     RouteTie,
     /// A built-in plugin cannot be removed.
     PluginBuiltIn,
-    /// The plugin's own payload schema cannot be used.
-    PluginSchemaBroken,
     /// Too many requests, waits, uploads or streams at once.
     Overloaded,
     /// The database cannot be reached, or the host is starting or stopping.

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use super::config::ApiConfig;
 use super::json::{canonical_digest, check_depth};
 use super::problem::{Answer, Code, Problem};
-use super::schema::Schemas;
 use super::wire::{Submission, Text, UniqueMap};
 use crate::clock::UnixMs;
 use crate::limits::{Limit, LimitSet};
+use crate::plugin::Misfit;
 use crate::registry::{Plugin, Snapshot};
 use crate::task::{AiModel, IdempotencyKey, InputRef, LaneKey, NameError, NewTask, TaskId, TaskPlan, TaskType, Tenant};
 
@@ -24,15 +24,14 @@ const NAME_CHARS_MAX: usize = 128;
 pub(super) struct Checker<'a> {
     config: &'a ApiConfig,
     snapshot: &'a Snapshot,
-    schemas: &'a Schemas,
     now: UnixMs,
     /// The lane of the submission before and who takes it: batches are mostly of one lane, and this spares them the look-ups.
     last: Option<(LaneKey, &'a Plugin)>,
 }
 
 impl<'a> Checker<'a> {
-    pub(super) fn new(config: &'a ApiConfig, snapshot: &'a Snapshot, schemas: &'a Schemas, now: UnixMs) -> Self {
-        Self { config, snapshot, schemas, now, last: None }
+    pub(super) fn new(config: &'a ApiConfig, snapshot: &'a Snapshot, now: UnixMs) -> Self {
+        Self { config, snapshot, now, last: None }
     }
 
     /// Checks one submission. `header_key` is what the `Idempotency-Key` header said.
@@ -91,8 +90,8 @@ impl<'a> Checker<'a> {
         }
         check_depth(payload.get())?;
         // Only a plugin with a schema makes its tasks pay for being parsed any further.
-        if plugin.manifest.payload_schema.is_some() {
-            self.schemas.check(plugin, payload.get())?;
+        if let Some(schema) = &plugin.manifest.payload_schema {
+            schema.check(payload.get().as_bytes()).map_err(|misfit| misfit_of(plugin, &misfit))?;
         }
         Ok(payload.to_owned())
     }
@@ -103,6 +102,11 @@ pub(super) fn no_plugin(lane: &LaneKey) -> Problem {
     let model = lane.ai_model.as_ref().map_or_else(|| "without a model".to_owned(), |model| format!("for model {:?}", model.as_str()));
     let detail = format!("no loaded plugin takes tasks of type {:?} {model}; GET /v1/plugins says what is loaded", lane.task_type.as_str());
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, Code::NoPluginForTask, detail).at("task_type")
+}
+
+fn misfit_of(plugin: &Plugin, misfit: &Misfit) -> Problem {
+    let detail = format!("plugin {} does not take this payload: {}", plugin.manifest.name, shown(&misfit.why));
+    Problem::invalid_field(format!("payload{}", shown(&misfit.path)), detail)
 }
 
 fn name<T>(field: &str, text: Option<&Text<'_>>, new: impl Fn(&str) -> Result<T, NameError>) -> Answer<Option<T>> {

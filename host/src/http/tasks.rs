@@ -44,7 +44,7 @@ pub(super) async fn submit(State(api): State<Arc<Api>>, headers: HeaderMap, body
     let new = {
         let snapshot = api.registry.snapshot();
         let submission: Submission<'_> = parse(&bytes)?;
-        Checker::new(&api.config, &snapshot, &api.schemas, now).check(&submission, idempotency_header(&headers)?)?
+        Checker::new(&api.config, &snapshot, now).check(&submission, idempotency_header(&headers)?)?
     };
     drop(bytes);
     let kept = new.clone();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::ModelPattern;
+use super::{ModelPattern, PayloadSchema};
 use crate::limits::{Limit, LimitSet};
 use crate::task::TaskType;
 
@@ -71,7 +71,7 @@ pub struct Manifest {
     pub limits: LimitSet,
     /// JSON Schema of the payload, checked when a task is submitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub payload_schema: Option<serde_json::Value>,
+    pub payload_schema: Option<PayloadSchema>,
     /// For the author's own notes; ignored by the host.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
@@ -136,6 +136,7 @@ mod tests {
         task_types = ["echo", "self_improvement"]
         ai_models = ["claude-*", "*"]
         capabilities = ["log", "progress"]
+        payload_schema = { type = "object", required = ["n"] }
         [limits]
         fuel = 1000
     "#;
@@ -152,6 +153,7 @@ mod tests {
             (GOOD.replace("fuel", "feul"), "feul"),
             (GOOD.replace("[limits]", "color = 1\n[limits]"), "color"),
             (GOOD.replace("\"log\"", "\"root\""), "root"),
+            (GOOD.replace("\"object\"", "3"), "payload_schema is not"),
             (GOOD.replace("= \"echo\"", "= \"Echo !\""), "Echo !"),
             (GOOD.replace("1000", "0"), "limits.fuel"),
             (GOOD.replace("\"echo\", \"self_improvement\"", ""), "task_types"),

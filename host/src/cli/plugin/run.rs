@@ -17,7 +17,7 @@ use super::shown::Shown;
 use crate::clock::SystemClock;
 use crate::limits::{Limit, LimitSet, Limits, compose};
 use crate::runtime::ports::{MemoryJournal, Ports, ProgressPort};
-use crate::runtime::{DirectoryGrant, Grants, Job, Report, Runtime, RuntimeConfig};
+use crate::runtime::{DirectoryGrant, Grants, Job, Report, Runtime, RuntimeConfig, Usage};
 use crate::task::{AiModel, Outcome, TaskId, TaskType};
 
 /// Arguments of `taskwarden plugin run`.
@@ -97,7 +97,10 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         cancel: CancellationToken::new(),
     };
     let digest = plugin.digest();
-    let report = drive(runtime, plugin, job)?;
+    let report = match misfit(&artifact, &job) {
+        Some(refused) => refused,
+        None => drive(runtime, plugin, job)?,
+    };
     bar.0.finish_and_clear();
 
     let written = match (&args.output_dir, report.outcome) {
@@ -112,6 +115,22 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         shown.print()
     }
     Ok(if report.outcome == Outcome::Succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What a payload comes to that the manifest's schema does not allow: a host would not even have taken the task.
+fn misfit(artifact: &Artifact, job: &Job) -> Option<Report> {
+    let schema = artifact.manifest.as_ref()?.payload_schema.as_ref()?;
+    let why = schema.check(&job.payload).err()?;
+    let error = format!("{why}; a host refuses such a task when it is submitted, see payload_schema in plugin.toml");
+    Some(Report {
+        outcome: Outcome::Invalid,
+        result: None,
+        error: Some(error),
+        retry_after: None,
+        usage: Usage::default(),
+        logs: Vec::new(),
+        outputs: Vec::new(),
+    })
 }
 
 /// Runs the job on a thread of its own, since guest code occupies whatever polls it, and lets Ctrl-C cancel it.
