@@ -1,6 +1,7 @@
 //! The plugins that come with the host, as their users get them: compiled, packed, in the real sandbox.
 
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use taskwarden::plugin::{Capability, unpack};
@@ -85,6 +86,33 @@ fn a_bad_line_is_the_submitters_and_is_named() {
     let run = kit.run(TestTask::new("anomaly.score").input("series", "timestamp,value\n2026-01-01,1\n2026-01-02,many\n"));
     run.assert_outcome(Outcome::Invalid).assert_error_contains("line 3").assert_error_contains("many");
     kit.run(TestTask::new("anomaly.score")).assert_outcome(Outcome::Invalid).assert_error_contains("series");
+}
+
+#[test]
+fn the_kit_keeps_the_journal_from_one_attempt_to_the_next() {
+    let kit = Kit::from_bytes(&guests::text("remembers"));
+    let first = kit.run(TestTask::new("any").payload("the first"));
+    first.assert_outcome(Outcome::Transient).assert_error_contains("not yet");
+    assert_eq!(first.retry_after(), Some(Duration::from_millis(1_500)));
+    let second = kit.run(first.next_attempt().payload("the second"));
+    assert_eq!(second.json(), json!("the first"), "what the first attempt put down");
+    // Another task has a journal of its own.
+    kit.run(TestTask::new("any")).assert_outcome(Outcome::Transient);
+}
+
+#[test]
+fn the_kits_clock_decides_when_a_sleeping_plugin_is_late() {
+    let kit = Kit::from_bytes(&guests::component("wasi")).limit(Limit::WallMs, 90_000);
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| kit.run(TestTask::new("any").payload(json!({"do": "sleep"}))));
+        while kit.clock().sleepers() == 0 && !run.is_finished() {
+            std::thread::yield_now();
+        }
+        kit.clock().advance(Duration::from_millis(89_999));
+        assert_eq!(kit.clock().sleepers(), 1, "not late yet");
+        kit.clock().advance(Duration::from_millis(1));
+        run.join().expect("ends").assert_outcome(Outcome::Deadline).assert_error_contains("90000 ms");
+    });
 }
 
 fn command_line(arguments: &[&str]) -> (i32, String, String) {
