@@ -2,6 +2,7 @@
 //!
 //! What a verb was asked for goes to stdout, everything said about it to stderr. Exit code 0 is success, 1 is "no", 2 is wrong usage.
 
+mod arguments;
 mod client;
 mod config;
 mod migrate;

@@ -8,8 +8,11 @@ use clap::Args;
 use futures::StreamExt;
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Method;
+use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use super::arguments::{name_and_value, payload};
 use super::client::{Client, ServerArgs};
 use super::show;
 
@@ -59,27 +62,13 @@ pub(super) struct SubmitArgs {
     server: ServerArgs,
 }
 
-/// Splits `NAME=VALUE`.
-///
-/// # Errors
-/// A sentence that says what was expected.
-pub(super) fn name_and_value(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err(format!("{text:?} is not NAME=VALUE")),
-    }
-}
-
-/// Reads a payload argument: JSON text, or `@FILE`.
-///
-/// # Errors
-/// When the file cannot be read or the text is not JSON.
-pub(super) fn payload(argument: &str) -> anyhow::Result<Value> {
-    let text = match argument.strip_prefix('@') {
-        Some(file) => std::fs::read_to_string(file).with_context(|| format!("cannot read the payload from {file}"))?,
-        None => argument.to_owned(),
-    };
-    serde_json::from_str(&text).context("the payload is not JSON (quote it for your shell, or use @FILE)")
+/// The body of the request.
+#[derive(Serialize)]
+struct Body {
+    #[serde(flatten)]
+    fields: Map<String, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<Box<RawValue>>,
 }
 
 /// Submits, and waits if asked to.
@@ -113,7 +102,8 @@ async fn submit(args: SubmitArgs) -> anyhow::Result<ExitCode> {
     Ok(if text(&task, "state") == Some("succeeded") { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn body(client: &Client, args: &SubmitArgs) -> anyhow::Result<Value> {
+async fn body(client: &Client, args: &SubmitArgs) -> anyhow::Result<Body> {
+    let payload = args.payload.as_deref().map(payload).transpose()?;
     let mut body = Map::new();
     body.insert("task_type".to_owned(), json!(args.task_type));
     let optional = [
@@ -127,9 +117,6 @@ async fn body(client: &Client, args: &SubmitArgs) -> anyhow::Result<Value> {
         if let Some(value) = value {
             body.insert(name.to_owned(), json!(value));
         }
-    }
-    if let Some(argument) = &args.payload {
-        body.insert("payload".to_owned(), payload(argument)?);
     }
     if let Some(attempts) = args.max_attempts {
         body.insert("max_attempts".to_owned(), json!(attempts));
@@ -153,7 +140,7 @@ async fn body(client: &Client, args: &SubmitArgs) -> anyhow::Result<Value> {
     if !inputs.is_empty() {
         body.insert("inputs".to_owned(), Value::Object(inputs));
     }
-    Ok(Value::Object(body))
+    Ok(Body { fields: body, payload })
 }
 
 /// Waits for a final state; draws the guest's own progress reports meanwhile.

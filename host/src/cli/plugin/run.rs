@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use bytes::Bytes;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
@@ -14,6 +15,7 @@ use super::WRONG_USAGE;
 use super::artifact::Artifact;
 use super::disk::DiskInputs;
 use super::shown::Shown;
+use crate::cli::arguments::{name_and_value, payload};
 use crate::clock::SystemClock;
 use crate::limits::{Limit, LimitSet, Limits, compose};
 use crate::runtime::ports::{MemoryJournal, Ports, ProgressPort};
@@ -44,7 +46,7 @@ pub(super) struct RunArgs {
     #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = limit)]
     limits: Vec<(Limit, u64)>,
     /// A setting to grant; may be repeated
-    #[arg(long = "setting", value_name = "NAME=VALUE", value_parser = pair)]
+    #[arg(long = "setting", value_name = "NAME=VALUE", value_parser = name_and_value)]
     settings: Vec<(String, String)>,
     /// A directory to grant, read-only unless it ends in :rw; may be repeated
     #[arg(long = "dir", value_name = "HOST::GUEST[:rw]", value_parser = directory)]
@@ -85,7 +87,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         ai_model: args.ai_model,
         attempt: 1,
         max_attempts: 1,
-        payload: payload.into(),
+        payload: Bytes::copy_from_slice(payload.get().as_bytes()),
         idempotency_key: None,
         limits,
         grants: Arc::new(Grants { settings: args.settings.into_iter().collect(), directories: args.directories }),
@@ -188,30 +190,14 @@ fn limits(artifact: &Artifact, given: &[(Limit, u64)]) -> anyhow::Result<Limits>
     Ok(compose(&defaults, &ceilings, [&asked], &LimitSet::default()).overridden_by(&given))
 }
 
-fn payload(argument: &str) -> anyhow::Result<Vec<u8>> {
-    let bytes = match argument.strip_prefix('@') {
-        Some(file) => std::fs::read(file).with_context(|| format!("cannot read the payload from {file}"))?,
-        None => argument.as_bytes().to_vec(),
-    };
-    serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).context("the payload is not JSON (quote it for your shell, or use @FILE)")?;
-    Ok(bytes)
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err(format!("{text:?} is not NAME=VALUE")),
-    }
-}
-
 fn file(text: &str) -> Result<(String, PathBuf), String> {
-    let (name, file) = pair(text).map_err(|_| format!("{text:?} is not NAME=FILE"))?;
+    let (name, file) = name_and_value(text).map_err(|_| format!("{text:?} is not NAME=FILE"))?;
     let path = PathBuf::from(&file);
     if path.is_dir() || !path.exists() { Err(format!("there is no file {file:?}")) } else { Ok((name, path)) }
 }
 
 fn limit(text: &str) -> Result<(Limit, u64), String> {
-    let (name, value) = pair(text)?;
+    let (name, value) = name_and_value(text)?;
     let number = value.replace('_', "").parse().map_err(|_| format!("{value:?} is not a whole number"))?;
     Ok((name.parse()?, number))
 }
@@ -263,8 +249,6 @@ mod tests {
         assert_eq!((granted.guest_path.as_str(), granted.writable), ("/data", true));
         assert!(!directory("a::b").expect("good").writable);
         assert!(directory("/tmp/x").is_err_and(|e| e.contains("HOST::GUEST")));
-        assert!(payload("{a}").is_err());
-        assert_eq!(payload("[1]").expect("good"), b"[1]");
     }
 
     #[test]
