@@ -11,7 +11,6 @@ mod serving;
 mod tasks;
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -35,19 +34,12 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::guests;
+
 /// A component that answers `null`, with a manifest in it.
 fn artifact(manifest: &str) -> Vec<u8> {
     static BARE: OnceLock<Vec<u8>> = OnceLock::new();
-    let bare = BARE.get_or_init(|| {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let text = std::fs::read_to_string(root.join("tests/guests/wat/noop.wat")).expect("the guest's text");
-        let mut module = wat::parse_str(text).expect("good text");
-        let mut resolve = wit_parser::Resolve::default();
-        let (package, _) = resolve.push_dir(root.join("wit")).expect("good WIT");
-        let world = resolve.select_world(&[package], Some("executor")).expect("the world");
-        wit_component::embed_component_metadata(&mut module, &resolve, world, wit_component::StringEncoding::UTF8).expect("embedded");
-        module
-    });
+    let bare = BARE.get_or_init(|| guests::text("noop"));
     pack(bare, &Manifest::parse(manifest).expect("a good manifest")).expect("packed")
 }
 
