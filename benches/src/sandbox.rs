@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::{Component, Linker};
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
 
 wasmtime::component::bindgen!({ path: "../wit", world: "executor" });
 
@@ -26,10 +26,10 @@ pub(crate) struct Bare {
 impl Bare {
     pub(crate) fn new(wasm: &[u8]) -> anyhow::Result<Self> {
         let mut pool = PoolingAllocationConfig::new();
-        // The same memory is kept resident as in the host's own engine, so that the difference is not in how pages are given back.
-        pool.linear_memory_keep_resident(1 << 20).table_keep_resident(64 << 10).async_stack_keep_resident(64 << 10);
+        // As in the host's own engine, so that the difference is not in how pages are given back to the pool.
+        pool.linear_memory_keep_resident(256 << 10).table_keep_resident(256 << 10).pagemap_scan(Enabled::Auto);
         let mut config = Config::new();
-        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool)).concurrency_support(false);
         let engine = Engine::new(&config)?;
         let component = Component::new(&engine, wasm)?;
         let mut linker = Linker::new(&engine);
