@@ -16,6 +16,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 
+/// Most of what is allocated here is freed on another thread, which the system's allocator is slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What every part needs.
 struct Bench {
     /// Folder of the built guests.

@@ -7,7 +7,7 @@ use sqlx::Row as _;
 use super::SqliteStore;
 use super::error::damaged;
 use super::tx::Tx;
-use super::writer::Verb;
+use super::writer::{Turn, Verb};
 use crate::clock::UnixMs;
 use crate::store::{BlobInfo, BlobStore, Result};
 use crate::task::BlobId;
@@ -22,6 +22,10 @@ struct PutPiece {
 #[async_trait]
 impl Verb for PutPiece {
     type Answer = ();
+
+    fn turn(&self) -> Turn {
+        Turn::Bulk
+    }
 
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<()> {
         sqlx::query("INSERT INTO blobs (id, created_at_ms) VALUES (?, ?) ON CONFLICT (id) DO NOTHING")

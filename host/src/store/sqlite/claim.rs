@@ -15,7 +15,7 @@ use super::finish::GiveBack;
 use super::mirror::{HostState, RunningTask};
 use super::row;
 use super::tx::Tx;
-use super::writer::Verb;
+use super::writer::{Turn, Verb};
 use crate::clock::UnixMs;
 use crate::store::{Claim, ClaimRequest, Claimed, ClaimedTask, Result};
 
@@ -40,6 +40,10 @@ impl Verb for ClaimRequest {
 
     fn rows(&self) -> usize {
         usize::try_from(self.max_tasks).unwrap_or(usize::MAX)
+    }
+
+    fn turn(&self) -> Turn {
+        Turn::Last
     }
 
     fn undo(&self, answer: &Claimed) -> Option<GiveBack> {

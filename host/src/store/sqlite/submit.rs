@@ -10,7 +10,7 @@ use super::error::damaged;
 use super::prepared::Prepared;
 use super::row;
 use super::tx::{Insert, Tx};
-use super::writer::Verb;
+use super::writer::{BULK_ROWS, Turn, Verb};
 use crate::clock::UnixMs;
 use crate::store::{Conflict, Result, StoreError, Submitted};
 use crate::task::{AiModel, LaneKey, TaskId, TaskState, run_key};
@@ -67,6 +67,10 @@ impl Verb for Submit {
 
     fn rows(&self) -> usize {
         self.batch.len()
+    }
+
+    fn turn(&self) -> Turn {
+        if self.batch.len() > BULK_ROWS { Turn::Bulk } else { Turn::Soon }
     }
 }
 

@@ -3,7 +3,11 @@
 //!
 //! A request must not suffer from its neighbours. A refusal ([`StoreError::Conflict`]) is found before anything of the request is
 //! written and concerns it alone. Any other error rolls the whole group back, after which each request runs in a transaction of its own.
+//!
+//! Nor must a small request wait for many large ones: bulk takes its turn a little at a time, beside whatever else waits. And claims
+//! come last in their group, so that a task can be claimed in the transaction it was submitted in.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,6 +24,21 @@ use crate::store::{Result, StoreError};
 const QUEUE_REQUESTS: usize = 4096;
 /// A group is closed once it weighs this much, counted in rows, so that the first in it does not wait forever.
 const GROUP_ROWS: usize = 4096;
+/// Of bulk, a group takes one request, and more only up to this many rows.
+const GROUP_BULK_ROWS: usize = 512;
+/// A submission of more tasks than this is bulk.
+pub(super) const BULK_ROWS: usize = 64;
+
+/// When it is a request's turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// In the next group.
+    Soon,
+    /// In the next group, after all others.
+    Last,
+    /// In some group soon, a little at a time.
+    Bulk,
+}
 
 /// Something to do in a transaction. It may be run twice, when the group it was in had to be rolled back.
 #[async_trait]
@@ -32,6 +51,11 @@ pub(super) trait Verb: Send + Sync + 'static {
     /// About how many rows it writes.
     fn rows(&self) -> usize {
         1
+    }
+
+    /// When it is its turn.
+    fn turn(&self) -> Turn {
+        Turn::Soon
     }
 
     /// What has to be taken back when the caller left before it could be told.
@@ -47,6 +71,7 @@ trait Pending: Send {
     fn answer(self: Box<Self>) -> Option<GiveBack>;
     fn fail(self: Box<Self>, error: StoreError);
     fn rows(&self) -> usize;
+    fn turn(&self) -> Turn;
 }
 
 struct Waiting<V: Verb> {
@@ -84,6 +109,10 @@ impl<V: Verb> Pending for Waiting<V> {
 
     fn rows(&self) -> usize {
         self.verb.rows()
+    }
+
+    fn turn(&self) -> Turn {
+        self.verb.turn()
     }
 }
 
@@ -147,25 +176,52 @@ struct Writer {
 impl Writer {
     async fn run(mut self) {
         let mut last_group = 0;
-        while let Some(first) = self.queue.recv().await {
+        let mut bulk = VecDeque::new();
+        loop {
+            let mut first = None;
+            if bulk.is_empty() {
+                first = self.queue.recv().await;
+                if first.is_none() {
+                    break;
+                }
+            }
             if last_group > 1 {
                 // Those who were answered a moment ago are about to ask again: one turn lets them into this group.
                 tokio::task::yield_now().await;
             }
-            let mut rows = first.rows();
-            let mut group = vec![first];
-            while rows < GROUP_ROWS
-                && let Ok(next) = self.queue.try_recv()
-            {
-                rows += next.rows();
-                group.push(next);
-            }
+            let group = self.next_group(first, &mut bulk);
             last_group = group.len();
             self.run_group(group).await;
         }
         if let Err(error) = self.conn.close().await {
             tracing::warn!(%error, "the database connection was not closed cleanly");
         }
+    }
+
+    /// What goes into one transaction, of what waits.
+    fn next_group(&mut self, first: Option<Box<dyn Pending>>, bulk: &mut VecDeque<Box<dyn Pending>>) -> Vec<Box<dyn Pending>> {
+        let (mut group, mut last, mut rows) = (Vec::new(), Vec::new(), 0);
+        let mut waiting = first;
+        while let Some(request) = waiting.take() {
+            match request.turn() {
+                Turn::Bulk => bulk.push_back(request),
+                turn => {
+                    rows += request.rows();
+                    if turn == Turn::Last { last.push(request) } else { group.push(request) }
+                }
+            }
+            // Neither list may grow without bound while the other is served.
+            if rows < GROUP_ROWS && bulk.len() < QUEUE_REQUESTS {
+                waiting = self.queue.try_recv().ok();
+            }
+        }
+        let mut bulk_rows = 0;
+        while let Some(next) = bulk.pop_front_if(|next| bulk_rows == 0 || bulk_rows + next.rows() <= GROUP_BULK_ROWS) {
+            bulk_rows += next.rows();
+            group.push(next);
+        }
+        group.append(&mut last);
+        group
     }
 
     async fn run_group(&mut self, mut group: Vec<Box<dyn Pending>>) {
