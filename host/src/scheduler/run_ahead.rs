@@ -9,12 +9,18 @@ use std::time::Duration;
 /// More than this is never claimed ahead.
 const AHEAD_MAX: u32 = 1024;
 
+/// Of recent run times, this share is shorter than what is called typical.
+const TYPICAL_SHARE: f64 = 0.8;
+/// How far one run moves what is called typical.
+const STEP: f64 = 0.1;
+
 /// Follows run times and answers how far to claim ahead.
 #[derive(Debug)]
 pub(super) struct RunAhead {
     window: Duration,
     slots: u32,
-    /// A moving average, in seconds; infinite until something has run.
+    /// A running quantile, in seconds; infinite until something has run. An average would be ruled by the few tasks that the
+    /// machine happened to interrupt, and claims would stop whenever it is busy.
     typical_s: f64,
 }
 
@@ -25,13 +31,13 @@ impl RunAhead {
 
     /// A task ran for this long.
     pub(super) fn observe(&mut self, run_time: Duration) {
-        let seconds = run_time.as_secs_f64();
-        self.typical_s = if self.typical_s.is_finite() {
-            // Rises at once and falls slowly: claiming too little costs throughput, claiming too much makes tasks wait.
-            let weight = if seconds > self.typical_s { 0.25 } else { 0.05 };
-            self.typical_s + weight * (seconds - self.typical_s)
-        } else {
+        let seconds = run_time.as_secs_f64().max(1e-7);
+        self.typical_s = if !self.typical_s.is_finite() {
             seconds
+        } else if seconds > self.typical_s {
+            self.typical_s * (1.0 + STEP * TYPICAL_SHARE)
+        } else {
+            self.typical_s * (1.0 - STEP * (1.0 - TYPICAL_SHARE))
         };
     }
 
@@ -52,6 +58,9 @@ impl RunAhead {
 mod tests {
     use super::*;
 
+    const SHORT: Duration = Duration::from_micros(100);
+    const LONG: Duration = Duration::from_millis(50);
+
     #[test]
     fn nothing_is_claimed_ahead_of_long_or_unknown_tasks() {
         let mut ahead = RunAhead::new(4, Duration::from_millis(5));
@@ -61,15 +70,26 @@ mod tests {
     }
 
     #[test]
-    fn short_tasks_open_the_window_and_one_long_task_narrows_it() {
+    fn short_tasks_open_the_window_a_stray_long_one_does_not_close_it_and_many_do() {
         let mut ahead = RunAhead::new(4, Duration::from_millis(5));
-        ahead.observe(Duration::from_micros(100));
+        ahead.observe(SHORT);
         assert_eq!(ahead.depth(), 200);
-        ahead.observe(Duration::from_millis(50));
-        assert_eq!(ahead.depth(), 1);
-        ahead.overrun();
-        assert_eq!(ahead.depth(), 0);
+        for turn in 0..300 {
+            ahead.observe(if turn % 10 == 0 { LONG } else { SHORT });
+        }
+        assert!(ahead.depth() > 150, "one in ten is not typical: {}", ahead.depth());
+        for _ in 0..100 {
+            ahead.observe(LONG);
+        }
+        assert_eq!(ahead.depth(), 0, "now it is");
+    }
+
+    #[test]
+    fn a_task_that_waited_too_long_closes_it_at_once() {
+        let mut ahead = RunAhead::new(4, Duration::from_millis(5));
         ahead.observe(Duration::from_nanos(10));
         assert_eq!(ahead.depth(), AHEAD_MAX);
+        ahead.overrun();
+        assert_eq!(ahead.depth(), 0);
     }
 }
