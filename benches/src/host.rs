@@ -27,6 +27,8 @@ impl Running {
             ("TASKWARDEN_DATA_DIR", data.to_str().context("the scratch folder's name is not UTF-8")?),
         ];
         let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        // Settings of the host can be tried out: TASKWARDEN_RUNTIME__SLOTS=2 cargo xtask bench throughput.
+        let environment = std::env::vars().filter(|(name, _)| name.starts_with("TASKWARDEN_")).chain(environment);
         let host = Host::start(Config::assemble(None, environment)?, SystemClock::shared()).await?;
         let base = format!("http://{}", host.address());
         let running = Self { host, http: Client::new(), base };
@@ -43,8 +45,7 @@ impl Running {
         Ok(())
     }
 
-    /// Submits one task, waits for its end, and answers with how long it waited for a slot by the host's own receipt… in whole
-    /// milliseconds, which is too coarse here, and by the time between submission and start as the host recorded them.
+    /// Submits one task, waits for its end, and answers with it.
     pub(crate) async fn one(&self, priority: &str) -> anyhow::Result<Value> {
         let body = json!({ "task_type": "noop", "payload": {}, "priority": priority });
         let made: Value = self.http.post(format!("{}/v1/tasks", self.base)).json(&body).send().await?.error_for_status()?.json().await?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use serde_json::Value;
-use taskwarden::clock::UnixMs;
+use taskwarden::clock::{Clock as _, SystemClock, UnixMs};
 
 use crate::host::Running;
 use crate::{Bench, row, table};
@@ -28,7 +28,7 @@ pub(crate) fn idle(bench: &Bench) -> anyhow::Result<()> {
 
 pub(crate) fn flood(bench: &Bench) -> anyhow::Result<()> {
     let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let (mut empty, mut flooded, ran_meanwhile) = tokio.block_on(async {
+    let (mut empty, mut flooded, waiting, rate) = tokio.block_on(async {
         let host = Running::start(bench, "flood").await?;
         let empty = probe(&host, "critical", PROBES).await?;
         let before = host.succeeded().await?;
@@ -36,13 +36,16 @@ pub(crate) fn flood(bench: &Bench) -> anyhow::Result<()> {
             host.submit_batch(BATCH, "background").await?;
         }
         let left_after_submission = FLOOD as u64 + before - host.succeeded().await?;
+        let clock = SystemClock::new();
         let mut flooded = Vec::new();
         // Only while the flood lasts.
         while flooded.len() < PROBES && host.succeeded().await? < before + FLOOD as u64 {
             flooded.extend(probe(&host, "critical", 5).await?);
         }
+        let ran = host.succeeded().await? + left_after_submission - before - FLOOD as u64;
+        let rate = ran as f64 / clock.monotonic().as_secs_f64();
         host.stop().await;
-        anyhow::Ok((empty, flooded, left_after_submission))
+        anyhow::Ok((empty, flooded, left_after_submission, rate))
     })?;
     let ratio = table::quantile(&mut flooded, 0.99).as_secs_f64() / table::quantile(&mut empty, 0.99).as_secs_f64().max(1e-3);
     let rows = [
@@ -52,7 +55,9 @@ pub(crate) fn flood(bench: &Bench) -> anyhow::Result<()> {
         row!["ratio of p99", "", format!("{ratio:.2}")],
     ];
     table::print(
-        &format!("(d) a flood of {FLOOD} background tasks, {ran_meanwhile} of them waiting when the probes began (aim: ratio at most 2)"),
+        &format!(
+            "(d) a flood of {FLOOD} background tasks, {waiting} of them waiting when the probes began and run at {rate:.0}/s meanwhile (aim: ratio at most 2)"
+        ),
         &rows,
     );
     Ok(())

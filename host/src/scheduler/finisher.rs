@@ -13,7 +13,7 @@ use crate::task::{Next, TaskState};
 
 /// Ends that may wait to be recorded; beyond that, guest threads wait.
 pub(super) const ENDS_MAX: usize = 4096;
-const BATCH_MAX: usize = 1024;
+const BATCH_MAX: usize = 256;
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
 pub(super) async fn run(shared: Arc<Shared>, mut ends: mpsc::Receiver<Ended>) {

@@ -14,6 +14,9 @@ use crate::store::ClaimedTask;
 /// A claimed task that waits longer than this for a thread goes back to the store, where another host may take it.
 pub(super) const WAIT_MAX: Duration = Duration::from_millis(100);
 
+/// No claim takes more than this: whoever submits something urgent meanwhile waits for the transaction it is in.
+const CLAIM_MAX: u32 = 128;
+
 pub(super) struct LocalQueue {
     clock: SharedClock,
     slots: u32,
@@ -30,7 +33,19 @@ struct State {
     waiting: BinaryHeap<Waiting>,
     running: u32,
     ahead: RunAhead,
+    /// Nothing is claimed any more; whoever waits for running tasks to end wants to hear of each.
+    closing: bool,
     closed: bool,
+}
+
+impl State {
+    /// How many more tasks this host wants now, if any. Not each one singly: a claim is a transaction, so the next one waits until
+    /// half the room is free or the threads are about to run dry.
+    fn room(&self, slots: u32) -> Option<u32> {
+        let (waiting, all) = (u32::try_from(self.waiting.len()).unwrap_or(u32::MAX), slots.saturating_add(self.ahead.depth()));
+        let room = all.saturating_sub(waiting.saturating_add(self.running));
+        (room > 0 && (waiting < slots || room >= all / 2)).then_some(room)
+    }
 }
 
 struct Waiting {
@@ -67,7 +82,7 @@ impl Ord for Waiting {
 
 impl LocalQueue {
     pub(super) fn new(slots: u32, run_ahead: Duration, clock: SharedClock) -> Self {
-        let state = State { waiting: BinaryHeap::new(), running: 0, ahead: RunAhead::new(slots, run_ahead), closed: false };
+        let state = State { waiting: BinaryHeap::new(), running: 0, ahead: RunAhead::new(slots, run_ahead), closing: false, closed: false };
         Self { clock, slots, state: Mutex::new(state), work: Condvar::new(), room: Notify::new(), filled: Notify::new() }
     }
 
@@ -75,13 +90,8 @@ impl LocalQueue {
     pub(super) async fn room(&self) -> u32 {
         loop {
             let freed = self.room.notified();
-            let room = {
-                let state = self.state.lock();
-                let load = u32::try_from(state.waiting.len()).unwrap_or(u32::MAX).saturating_add(state.running);
-                self.slots.saturating_add(state.ahead.depth()).saturating_sub(load)
-            };
-            if room > 0 {
-                return room;
+            if let Some(room) = self.state.lock().room(self.slots) {
+                return room.min(CLAIM_MAX);
             }
             freed.await;
         }
@@ -123,8 +133,11 @@ impl LocalQueue {
         if let Some(ran_for) = ran_for {
             state.ahead.observe(ran_for);
         }
+        let wake = state.closing || state.room(self.slots).is_some();
         drop(state);
-        self.room.notify_one();
+        if wake {
+            self.room.notify_one();
+        }
     }
 
     /// How many tasks run.
@@ -156,9 +169,11 @@ impl LocalQueue {
         overdue.into_iter().map(|waiting| waiting.task).collect()
     }
 
-    /// Takes out everything that waits.
+    /// Takes out everything that waits; nothing is put in after this.
     pub(super) fn empty(&self) -> Vec<ClaimedTask> {
-        self.state.lock().waiting.drain().map(|waiting| waiting.task).collect()
+        let mut state = self.state.lock();
+        state.closing = true;
+        state.waiting.drain().map(|waiting| waiting.task).collect()
     }
 
     /// Lets the guest threads go once nothing waits.
