@@ -43,6 +43,9 @@ enum Command {
 /// Runs one verb to its end.
 #[must_use]
 pub fn main(cli: Cli) -> ExitCode {
+    if !matches!(cli.command, Command::Serve(_)) {
+        end_with_the_reader();
+    }
     let ended = match cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Submit(args) => submit::run(*args),
@@ -56,3 +59,16 @@ pub fn main(cli: Cli) -> ExitCode {
         ExitCode::FAILURE
     })
 }
+
+/// Whoever pipes our output into `head` has seen enough when `head` goes: end quietly then, as other commands do. A host must not.
+#[cfg(unix)]
+#[expect(unsafe_code, reason = "signal takes plain numbers here, and no handler of ours is involved")]
+fn end_with_the_reader() {
+    // SAFETY: SIG_DFL is a valid disposition for SIGPIPE, and no thread has been started yet.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+    }
+}
+
+#[cfg(not(unix))]
+fn end_with_the_reader() {}
