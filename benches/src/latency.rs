@@ -6,7 +6,7 @@ use anyhow::Context;
 use serde_json::Value;
 use taskwarden::clock::{Clock as _, SystemClock, UnixMs};
 
-use crate::host::Running;
+use crate::host::{Running, batch};
 use crate::{Bench, row, table};
 
 const PROBES: usize = 300;
@@ -32,8 +32,9 @@ pub(crate) fn flood(bench: &Bench) -> anyhow::Result<()> {
         let host = Running::start(bench, "flood").await?;
         let empty = probe(&host, "critical", PROBES).await?;
         let before = host.succeeded().await?;
+        let batch = batch(BATCH, "background");
         for _ in 0..FLOOD / BATCH {
-            host.submit_batch(BATCH, "background").await?;
+            host.submit_batch(batch.clone()).await?;
         }
         let left_after_submission = FLOOD as u64 + before - host.succeeded().await?;
         let clock = SystemClock::new();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use taskwarden::clock::{Clock as _, SystemClock};
 
-use crate::host::Running;
+use crate::host::{Running, batch};
 use crate::sandbox::Bare;
 use crate::{Bench, floor, row, table};
 
@@ -60,17 +60,18 @@ fn sandbox_calls_per_second(bench: &Bench) -> anyhow::Result<f64> {
 async fn through_the_host(bench: &Bench, round: usize) -> anyhow::Result<f64> {
     let host = Arc::new(Running::start(bench, &format!("throughput-{round}")).await?);
     // Warm: connections, statement caches, pool slots.
-    host.submit_batch(BATCH, "normal").await?;
+    let batch = batch(BATCH, "normal");
+    host.submit_batch(batch.clone()).await?;
     host.until_succeeded(BATCH as u64).await?;
 
     let clock = SystemClock::new();
     let left = Arc::new(AtomicUsize::new(TASKS / BATCH));
     let submitters: Vec<_> = (0..SUBMITTERS)
         .map(|_| {
-            let (host, left) = (Arc::clone(&host), Arc::clone(&left));
+            let (host, left, batch) = (Arc::clone(&host), Arc::clone(&left), batch.clone());
             tokio::spawn(async move {
                 while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
-                    host.submit_batch(BATCH, "normal").await?;
+                    host.submit_batch(batch.clone()).await?;
                 }
                 anyhow::Ok(())
             })
