@@ -269,7 +269,8 @@ pub trait TaskStore: Send + Sync + 'static {
     async fn submit(&self, batch: Vec<NewTask>, now: UnixMs) -> Result<Vec<Submitted>>;
 
     /// Moves what is due from scheduled to queued, then takes the tasks with the smallest run keys from lanes that are neither
-    /// paused nor at their cap, for this host. Durable before it returns.
+    /// paused nor at their cap, for this host. Durable before it returns. A caller that leaves before the answer has claimed nothing; one
+    /// that leaves an answer unread holds what is in it.
     async fn claim(&self, request: ClaimRequest) -> Result<Claimed>;
 
     /// Records the ends of attempts, each only while its claim is held. Answers in order.
