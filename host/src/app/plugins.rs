@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 
 use crate::builtin::built_in;
 use crate::clock::SharedClock;
@@ -144,7 +143,7 @@ impl Plugins {
             .await
             .map_err(|_| LoadError::Broken)??;
         let grants = Arc::new(self.granted(&manifest));
-        let digest_hex = hex::encode(Sha256::digest(&bytes));
+        let digest_hex = hex::encode(compiled.digest());
         Ok(Plugin { manifest, compiled, digest_hex, artifact_bytes: bytes.len() as u64, grants, built_in })
     }
 

@@ -41,7 +41,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut ends: mpsc::Receiver<Ended>) {
 async fn record(shared: &Shared, runs: Vec<EndedRun>) {
     let (facts, finishes): (Vec<_>, Vec<_>) = runs.into_iter().map(|run| (run.facts, run.finish)).unzip();
     let answers = loop {
-        // A copy only of what a second try would need; the database is local and nearly always answers the first time.
+        // The batch is copied because a second try needs all of it, and the store takes it.
         match shared.parts.store.finish(finishes.clone()).await {
             Ok(answers) => break answers,
             Err(error) => {
