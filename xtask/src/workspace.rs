@@ -32,7 +32,9 @@ pub(crate) struct Guest {
 impl Workspace {
     /// Asks cargo.
     pub(crate) fn find() -> anyhow::Result<Self> {
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
+        // As cargo says now, not as it said when this was compiled: checkouts may share a target folder.
+        let here = process::env("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        let manifest = Path::new(&here).join("../Cargo.toml");
         let mut command = process::cargo();
         command.args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"]).arg(manifest);
         let metadata: Value = serde_json::from_str(&process::output(&mut command)?).context("cargo metadata printed no JSON")?;
