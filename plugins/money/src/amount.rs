@@ -1,0 +1,175 @@
+//! Amounts as text: minor units as the API writes them, major units as reports write them.
+
+/// What stands between whole units and the fraction in a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Separator {
+    /// `12.34`
+    #[default]
+    Point,
+    /// `12,34`
+    Comma,
+}
+
+impl Separator {
+    fn byte(self) -> u8 {
+        match self {
+            Self::Point => b'.',
+            Self::Comma => b',',
+        }
+    }
+}
+
+/// Why a text is no amount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AmountError {
+    /// Nothing there.
+    #[error("is empty")]
+    Empty,
+    /// Something else than digits, a sign and the declared separator.
+    #[error("is not a number")]
+    NotANumber,
+    /// `10.00` where minor units are expected.
+    #[error("has a fraction where whole minor units are expected: 10.00 is written 1000")]
+    FractionOfMinorUnit,
+    /// The currency has fewer decimals than the text.
+    #[error("has more decimals than its currency, which has {0}")]
+    TooManyDecimals(u32),
+    /// Beyond 64 bits.
+    #[error("does not fit into 64 bits")]
+    OutOfRange,
+}
+
+/// Reads whole minor units.
+///
+/// # Errors
+/// When the text is not exactly that. Nothing is rounded and nothing is guessed.
+pub fn parse_minor(text: &[u8]) -> Result<i64, AmountError> {
+    let (negative, digits) = split_sign(text)?;
+    match signed(negative, digits, 0, 0) {
+        Err(AmountError::NotANumber) if looks_like_a_fraction(digits) => Err(AmountError::FractionOfMinorUnit),
+        read => read,
+    }
+}
+
+/// Reads major units of a currency with so many `decimals` into minor units. There may be fewer decimals than the currency has, and more
+/// when they are zero. There are no separators of thousands.
+///
+/// # Errors
+/// When the text is not exactly that.
+pub fn parse_major(text: &[u8], decimals: u32, separator: Separator) -> Result<i64, AmountError> {
+    let (negative, digits) = split_sign(text)?;
+    let Some(at) = digits.iter().position(|byte| *byte == separator.byte()) else { return signed(negative, digits, 0, decimals) };
+    let (whole, rest) = digits.split_at(at);
+    let fraction = rest.get(1..).unwrap_or_default();
+    if whole.is_empty() || fraction.is_empty() || !fraction.iter().all(u8::is_ascii_digit) {
+        return Err(AmountError::NotANumber);
+    }
+    let (kept, beyond) = fraction.split_at(fraction.len().min(decimals as usize));
+    if beyond.iter().any(|digit| *digit != b'0') {
+        return Err(AmountError::TooManyDecimals(decimals));
+    }
+    let missing = decimals - u32::try_from(kept.len()).unwrap_or(decimals);
+    let whole = signed(negative, whole, 0, 0)?;
+    signed(negative, kept, whole, missing)
+}
+
+/// Minor units as major units with a point: `-1234` with two decimals is `-12.34`.
+#[must_use]
+pub fn show_major(minor: i64, decimals: u32) -> String {
+    let digits = format!("{:0>width$}", minor.unsigned_abs(), width = decimals as usize + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - decimals as usize);
+    let sign = if minor < 0 { "-" } else { "" };
+    if decimals == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
+}
+
+fn split_sign(text: &[u8]) -> Result<(bool, &[u8]), AmountError> {
+    let (negative, digits) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        rest => (false, rest),
+    };
+    if text.is_empty() {
+        return Err(AmountError::Empty);
+    }
+    if digits.is_empty() {
+        return Err(AmountError::NotANumber);
+    }
+    Ok((negative, digits))
+}
+
+/// Goes on from `start` with `digits` and then so many zeros. It counts downwards, because there is one more negative number than positive.
+fn signed(negative: bool, digits: &[u8], start: i64, zeros: u32) -> Result<i64, AmountError> {
+    let mut value = if negative { start } else { -start };
+    for digit in digits {
+        let digit = digit.wrapping_sub(b'0');
+        if digit > 9 {
+            return Err(AmountError::NotANumber);
+        }
+        value = value.checked_mul(10).and_then(|v| v.checked_sub(i64::from(digit))).ok_or(AmountError::OutOfRange)?;
+    }
+    value = 10i64.checked_pow(zeros).and_then(|factor| value.checked_mul(factor)).ok_or(AmountError::OutOfRange)?;
+    if negative { Ok(value) } else { value.checked_neg().ok_or(AmountError::OutOfRange) }
+}
+
+fn looks_like_a_fraction(digits: &[u8]) -> bool {
+    digits.first().is_some_and(u8::is_ascii_digit) && digits.iter().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b','))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn minor(text: &str) -> Result<i64, AmountError> {
+        parse_minor(text.as_bytes())
+    }
+
+    fn major(text: &str, decimals: u32) -> Result<i64, AmountError> {
+        parse_major(text.as_bytes(), decimals, Separator::Point)
+    }
+
+    #[test]
+    fn minor_units_are_whole_numbers() {
+        assert_eq!([minor("1000"), minor("-1500"), minor("+7"), minor("0")], [Ok(1000), Ok(-1500), Ok(7), Ok(0)]);
+        assert_eq!(minor("10.00"), Err(AmountError::FractionOfMinorUnit));
+        for text in ["-", "1e3", "0x10", " 1", "1 000", "--1", "."] {
+            assert_eq!(minor(text), Err(AmountError::NotANumber), "{text}");
+        }
+        assert_eq!(minor(""), Err(AmountError::Empty));
+    }
+
+    #[test]
+    fn major_units_follow_the_decimals_of_the_currency() {
+        assert_eq!([major("10", 2), major("10.5", 2), major("10.50", 2), major("-0.01", 2)], [Ok(1000), Ok(1050), Ok(1050), Ok(-1)]);
+        assert_eq!([major("500", 0), major("500.00", 0), major("1.234", 3)], [Ok(500), Ok(500), Ok(1234)]);
+        assert_eq!(major("10.505", 2), Err(AmountError::TooManyDecimals(2)));
+        assert_eq!(parse_major(b"1234,50", 2, Separator::Comma), Ok(123_450));
+        for text in ["1,234.50", ".5", "5.", "1.2.3", "1.-2", "ten"] {
+            assert_eq!(major(text, 2), Err(AmountError::NotANumber), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_ends_of_64_bits_are_exact() {
+        assert_eq!([minor("9223372036854775807"), minor("-9223372036854775808")], [Ok(i64::MAX), Ok(i64::MIN)]);
+        assert_eq!([minor("9223372036854775808"), minor("-9223372036854775809")], [Err(AmountError::OutOfRange); 2]);
+        assert_eq!([major("92233720368547758.07", 2), major("-92233720368547758.08", 2)], [Ok(i64::MAX), Ok(i64::MIN)]);
+        assert_eq!([major("92233720368547758.08", 2), major("92233720368547759", 2)], [Err(AmountError::OutOfRange); 2]);
+        assert_eq!([show_major(i64::MIN, 2), show_major(-5, 2), show_major(0, 3)], ["-92233720368547758.08", "-0.05", "0.000"]);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shown_is_read_back(amount: i64, decimals in 0u32..4) {
+            prop_assert_eq!(major(&show_major(amount, decimals), decimals), Ok(amount));
+            prop_assert_eq!(minor(&amount.to_string()), Ok(amount));
+        }
+
+        #[test]
+        fn no_text_is_too_strange(text: Vec<u8>, decimals in 0u32..4) {
+            let _ = parse_minor(&text);
+            let _ = parse_major(&text, decimals, Separator::Comma);
+        }
+    }
+}
