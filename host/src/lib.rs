@@ -17,6 +17,7 @@ pub mod registry;
 pub mod runtime;
 pub mod scheduler;
 pub mod store;
+pub mod stripe;
 pub mod task;
 pub mod telemetry;
 pub mod token;
