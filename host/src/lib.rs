@@ -1,7 +1,7 @@
 //! Taskwarden: a host that runs background tasks inside WebAssembly sandboxes.
 //!
 //! The floors of the house, each of which uses only those below it: `app` and `cli`; `http` and `scheduler`; `registry`;
-//! `store` and `runtime`; `plugin`; `task`, `limits`, `clock` and `event`. ARCHITECTURE.md is the map.
+//! `store` and `runtime`; `plugin` and `stripe`; `task`, `limits`, `clock` and `event`. ARCHITECTURE.md is the map.
 
 pub mod app;
 pub mod builtin;
@@ -16,6 +16,7 @@ pub mod plugin;
 pub mod registry;
 pub mod runtime;
 pub mod scheduler;
+pub mod secret;
 pub mod store;
 pub mod stripe;
 pub mod task;

@@ -9,6 +9,7 @@ mod migrate;
 pub mod plugin;
 mod serve;
 mod show;
+mod stripe;
 mod submit;
 mod token;
 
@@ -34,6 +35,8 @@ enum Command {
     Plugin(plugin::PluginArgs),
     /// Make, list and revoke tokens
     Token(token::TokenArgs),
+    /// Check messages from Stripe
+    Stripe(stripe::StripeArgs),
     /// Bring a database up to date, or say what that would do
     Migrate(migrate::MigrateArgs),
     /// Show and check settings
@@ -51,6 +54,7 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Submit(args) => submit::run(*args),
         Command::Plugin(args) => plugin::run(args),
         Command::Token(args) => token::run(args),
+        Command::Stripe(args) => stripe::run(args),
         Command::Migrate(args) => migrate::run(args),
         Command::Config(args) => config::run(args),
     };

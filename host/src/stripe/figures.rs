@@ -1,0 +1,184 @@
+//! How the sums of a period are shown: each category of Stripe's in one column, and none left out.
+
+use super::income::{Overflow, Sums};
+
+/// Where a category is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Column {
+    /// What customers paid, less what was authorised and not captured or came back from a bank.
+    Gross,
+    /// What was given back.
+    Refunds,
+    /// What was taken for disputes, and what came back.
+    Disputes,
+    /// What was paid for services.
+    Fees,
+    /// What went to the bank. No part of income.
+    Payouts,
+    /// Everything else that is known.
+    Other,
+    /// A category of tomorrow: it is in `other`, and counted.
+    Unclassified,
+}
+
+/// Known categories that belong to no column of their own.
+const OTHER: [&str; 45] = [
+    "advance",
+    "advance_funding",
+    "anticipation_repayment",
+    "climate_order_purchase",
+    "climate_order_refund",
+    "connect_collection_transfer",
+    "connect_reserved_funds",
+    "contribution",
+    "currency_conversion",
+    "fee_credit_funding",
+    "financing_paydown",
+    "financing_paydown_reversal",
+    "financing_payout",
+    "financing_payout_reversal",
+    "inbound_transfer",
+    "inbound_transfer_reversal",
+    "issuing_authorization_hold",
+    "issuing_authorization_release",
+    "issuing_disbursement",
+    "issuing_dispute",
+    "issuing_dispute_fraud_liability_debit",
+    "issuing_dispute_provisional_credit",
+    "issuing_dispute_provisional_credit_reversal",
+    "issuing_transaction",
+    "minimum_balance_hold",
+    "minimum_balance_release",
+    "obligation",
+    "other_adjustment",
+    "payment_network_reserved_funds",
+    "payout_minimum_balance_hold",
+    "payout_minimum_balance_release",
+    "platform_earning",
+    "platform_earning_refund",
+    "received_credit",
+    "received_credit_reversal",
+    "reserve_hold",
+    "reserve_release",
+    "risk_reserved_funds",
+    "stripe_balance_payment_debit",
+    "stripe_balance_payment_debit_reversal",
+    "topup",
+    "topup_reversal",
+    "transfer",
+    "transfer_reversal",
+    "unreconciled_customer_funds",
+];
+
+/// The column of a category.
+#[must_use]
+pub fn column(category: &str) -> Column {
+    match category {
+        "charge" | "charge_failure" | "partial_capture_reversal" => Column::Gross,
+        "refund" | "refund_failure" => Column::Refunds,
+        "dispute" | "dispute_reversal" => Column::Disputes,
+        "fee" | "network_cost" | "platform_fee" | "tax" => Column::Fees,
+        "payout" | "payout_reversal" => Column::Payouts,
+        other if OTHER.contains(&other) => Column::Other,
+        _ => Column::Unclassified,
+    }
+}
+
+/// The figures of a period, in minor units of one currency. Money out is negative everywhere except in `fees`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Figures {
+    /// How many facts.
+    pub count: i64,
+    /// See [`Column::Gross`].
+    pub gross: i64,
+    /// See [`Column::Refunds`].
+    pub refunds: i64,
+    /// See [`Column::Disputes`].
+    pub disputes: i64,
+    /// What Stripe kept of the above and what was paid to it besides; positive is a cost.
+    pub fees: i64,
+    /// See [`Column::Other`] and [`Column::Unclassified`].
+    pub other: i64,
+    /// `gross + refunds + disputes + other − fees`.
+    pub net: i64,
+    /// See [`Column::Payouts`]. With `net` it is the change of the balance.
+    pub payouts: i64,
+    /// How many facts are of a category that is not known.
+    pub unclassified: i64,
+}
+
+impl Figures {
+    /// Adds the sums of one category.
+    ///
+    /// # Errors
+    /// [`Overflow`].
+    pub fn add(&mut self, category: &str, sums: Sums) -> Result<(), Overflow> {
+        let put = |into: &mut i64, more: i64| {
+            *into = into.checked_add(more).ok_or(Overflow)?;
+            Ok(())
+        };
+        put(&mut self.count, sums.count)?;
+        put(&mut self.fees, sums.fee)?;
+        match column(category) {
+            Column::Gross => put(&mut self.gross, sums.amount)?,
+            Column::Refunds => put(&mut self.refunds, sums.amount)?,
+            Column::Disputes => put(&mut self.disputes, sums.amount)?,
+            Column::Fees => put(&mut self.fees, sums.amount.checked_neg().ok_or(Overflow)?)?,
+            Column::Payouts => put(&mut self.payouts, sums.amount)?,
+            Column::Other => put(&mut self.other, sums.amount)?,
+            Column::Unclassified => {
+                put(&mut self.other, sums.amount)?;
+                put(&mut self.unclassified, sums.count)?;
+            }
+        }
+        let all = [self.gross, self.refunds, self.disputes, self.other, self.fees.checked_neg().ok_or(Overflow)?];
+        self.net = all.into_iter().try_fold(0_i64, i64::checked_add).ok_or(Overflow)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_add_up_and_nothing_unknown_is_dropped() {
+        let mut figures = Figures::default();
+        let sums = |amount: i64, fee: i64| Sums { count: 1, amount, fee, net: amount - fee };
+        for (category, amount, fee) in [
+            ("charge", 10_000, 320),
+            ("partial_capture_reversal", -400, 0),
+            ("refund", -2_000, 0),
+            ("dispute", -1_000, 1_500),
+            ("dispute_reversal", 1_000, -1_500),
+            ("fee", -250, 0),
+            ("transfer", -100, 0),
+            ("of_tomorrow", 7, 0),
+            ("payout", -5_000, 0),
+        ] {
+            figures.add(category, sums(amount, fee)).unwrap();
+        }
+        let expected = Figures {
+            count: 9,
+            gross: 9_600,
+            refunds: -2_000,
+            disputes: 0,
+            fees: 570,
+            other: -93,
+            net: 9_600 - 2_000 - 93 - 570,
+            payouts: -5_000,
+            unclassified: 1,
+        };
+        assert_eq!(figures, expected);
+        assert_eq!(figures.add("charge", Sums { amount: i64::MAX, ..Sums::default() }), Err(Overflow));
+    }
+
+    #[test]
+    fn start_and_activity_and_payouts_make_the_end() {
+        // Stripe's own example: 30 at the start, 150 of activity, 60 paid out, 120 at the end.
+        let mut figures = Figures::default();
+        figures.add("charge", Sums { count: 1, amount: 15_000, fee: 0, net: 15_000 }).unwrap();
+        figures.add("payout", Sums { count: 1, amount: -6_000, fee: 0, net: -6_000 }).unwrap();
+        assert_eq!(3_000 + figures.net + figures.payouts, 12_000);
+    }
+}
