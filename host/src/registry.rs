@@ -1,23 +1,33 @@
-//! The plugins that are loaded: one immutable snapshot, swapped whole. A running task keeps the plugin it started with.
+//! The plugins that are loaded, and what the host runs itself: one immutable snapshot, swapped whole. A running task keeps the plugin it
+//! started with.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::limits::{LimitSet, Limits, compose};
-use crate::plugin::{Manifest, Specificity};
+use crate::limits::{Limit, LimitSet, Limits, compose};
+use crate::plugin::{Manifest, ModelPattern, Specificity};
 use crate::runtime::{Compiled, Grants};
 use crate::store::LimitScope;
-use crate::task::{AiModel, LaneKey, TaskType};
+use crate::task::{AiModel, LaneKey, NameError, NativeTask, TaskType};
+
+/// What runs when a task is given to a plugin.
+#[derive(Clone)]
+pub enum Code {
+    /// A component, in a sandbox.
+    Component(Compiled),
+    /// The host's own code.
+    Native(Arc<dyn NativeTask>),
+}
 
 /// A plugin that can run.
 pub struct Plugin {
     /// What it says of itself.
     pub manifest: Manifest,
     /// Its code.
-    pub compiled: Compiled,
-    /// SHA-256 of its artifact, in hexadecimal.
+    pub code: Code,
+    /// SHA-256 of its artifact, in hexadecimal; empty for the host's own code, which has none.
     pub digest_hex: String,
     /// Size of its artifact.
     pub artifact_bytes: u64,
@@ -25,6 +35,40 @@ pub struct Plugin {
     pub grants: Arc<Grants>,
     /// Whether it came with the host rather than by upload.
     pub built_in: bool,
+}
+
+impl Plugin {
+    /// What the host runs itself, in the shape of a plugin, so that routes, limits and receipts need to know only one.
+    ///
+    /// # Errors
+    /// When its task type is not a valid name.
+    pub fn native(task: Arc<dyn NativeTask>) -> Result<Self, NameError> {
+        let own = task.manifest();
+        let manifest = Manifest {
+            name: own.name.to_owned(),
+            version: host_version(),
+            description: own.description.to_owned(),
+            task_types: vec![TaskType::new(own.task_type)?],
+            ai_models: vec![ModelPattern::Any],
+            capabilities: Vec::new(),
+            settings: Vec::new(),
+            limits: LimitSet::default().with(Limit::WallMs, own.wall_ms),
+            payload_schema: None,
+            metadata: BTreeMap::new(),
+        };
+        let grants = Arc::default();
+        Ok(Self { manifest, code: Code::Native(task), digest_hex: String::new(), artifact_bytes: 0, grants, built_in: true })
+    }
+
+    /// Whether the host runs it itself.
+    #[must_use]
+    pub fn is_native(&self) -> bool {
+        matches!(self.code, Code::Native(_))
+    }
+}
+
+fn host_version() -> semver::Version {
+    semver::Version::parse(env!("CARGO_PKG_VERSION")).unwrap_or(semver::Version::new(0, 0, 0))
 }
 
 /// Two plugins want the same tasks equally much.
@@ -47,19 +91,21 @@ pub struct RouteTie {
 #[derive(Default)]
 pub struct Snapshot {
     plugins: BTreeMap<String, Arc<Plugin>>,
-    routes: BTreeMap<TaskType, Vec<(crate::plugin::ModelPattern, Arc<Plugin>)>>,
+    routes: BTreeMap<TaskType, Vec<(ModelPattern, Arc<Plugin>)>>,
     limits: BTreeMap<LimitScope, LimitSet>,
 }
 
 impl Snapshot {
     fn new(plugins: BTreeMap<String, Arc<Plugin>>, limits: BTreeMap<LimitScope, LimitSet>) -> Result<Self, RouteTie> {
-        let mut routes: BTreeMap<TaskType, Vec<(crate::plugin::ModelPattern, Arc<Plugin>)>> = BTreeMap::new();
+        let mut routes: BTreeMap<TaskType, Vec<(ModelPattern, Arc<Plugin>)>> = BTreeMap::new();
         for plugin in plugins.values() {
             for task_type in &plugin.manifest.task_types {
                 let taken = routes.entry(task_type.clone()).or_default();
                 for pattern in &plugin.manifest.ai_models {
+                    // What the host runs itself is nobody else's, not even for a single model.
+                    let clash = |other: &ModelPattern, holder: &Plugin| other == pattern || holder.is_native() || plugin.is_native();
                     if let Some((_, first)) =
-                        taken.iter().find(|(other, holder)| other == pattern && holder.manifest.name != plugin.manifest.name)
+                        taken.iter().find(|(other, holder)| holder.manifest.name != plugin.manifest.name && clash(other, holder))
                     {
                         return Err(RouteTie {
                             first: first.manifest.name.clone(),
@@ -85,7 +131,7 @@ impl Snapshot {
     #[must_use]
     pub fn route_parts(&self, task_type: &TaskType, model: Option<&AiModel>) -> Option<&Arc<Plugin>> {
         let fit = |(pattern, plugin)| -> Option<(Specificity, &Arc<Plugin>)> {
-            let pattern: &crate::plugin::ModelPattern = pattern;
+            let pattern: &ModelPattern = pattern;
             Some((pattern.matches(model)?, plugin))
         };
         self.routes

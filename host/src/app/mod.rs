@@ -26,6 +26,7 @@ use crate::runtime::{Runtime, RuntimeConfig};
 use crate::scheduler::{self, SchedulerConfig, SchedulerParts};
 use crate::store::sqlite::{SqliteAdmin, SqliteOptions, SqliteStore};
 use crate::store::{AdminStore, Store};
+use crate::task::NativeTask;
 
 /// A running host.
 pub struct Host {
@@ -62,6 +63,7 @@ impl Host {
             ceilings: config.ceilings(),
             changing: tokio::sync::Mutex::new(()),
         });
+        plugins.add_native(native_tasks())?;
         plugins.load_all().await?;
 
         let parts = SchedulerParts {
@@ -114,6 +116,11 @@ impl Host {
         }
         self.store.close().await;
     }
+}
+
+/// What this host runs itself.
+fn native_tasks() -> Vec<Arc<dyn NativeTask>> {
+    Vec::new()
 }
 
 /// The database's file.

@@ -12,9 +12,10 @@ use crate::config::PluginGrants;
 use crate::http::{PluginAdmin, PluginChangeError};
 use crate::limits::{Limit, Limits};
 use crate::plugin::{Manifest, PackError, unpack};
-use crate::registry::{Plugin, Registry, RouteTie};
-use crate::runtime::{DirectoryGrant, Grants, Refusal, Runtime};
+use crate::registry::{Code, Plugin, Registry, RouteTie};
+use crate::runtime::{Compiled, DirectoryGrant, Grants, Refusal, Runtime};
 use crate::store::{LimitScope, PluginArtifact, Store, StoreError};
+use crate::task::NativeTask;
 
 /// Why an artifact did not become a plugin.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,9 @@ pub enum LoadError {
     /// It came with the host and cannot be removed; it can be replaced by uploading one of the same name.
     #[error("{0} came with the host; upload a plugin of the same name to replace it")]
     BuiltIn(String),
+    /// The host runs tasks of its own under this name.
+    #[error("{0} is the host's own; give the plugin another name")]
+    Reserved(String),
     /// It could not be kept.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -55,6 +59,17 @@ pub struct Plugins {
 }
 
 impl Plugins {
+    /// Takes in what the host runs itself; before [`Plugins::load_all`], so that no plugin can be there first.
+    ///
+    /// # Errors
+    /// When two of them want the same task type.
+    pub fn add_native(&self, tasks: Vec<Arc<dyn NativeTask>>) -> anyhow::Result<()> {
+        for task in tasks {
+            self.registry.insert(Plugin::native(task)?)?;
+        }
+        Ok(())
+    }
+
     /// Loads limit settings, the plugins that came with the host, and the uploaded ones, which replace those of the same name.
     ///
     /// # Errors
@@ -67,13 +82,13 @@ impl Plugins {
         let uploaded = self.store.plugins().await?;
         for (name, bytes) in built_in() {
             if uploaded.iter().all(|artifact| artifact.name != *name) {
-                let plugin = self.compile(Bytes::from_static(bytes), true).await?;
+                let (plugin, _) = self.compile(Bytes::from_static(bytes), true).await?;
                 self.registry.insert(plugin)?;
             }
         }
         for artifact in uploaded {
             let loaded = match self.compile(artifact.bytes, false).await {
-                Ok(plugin) => self.registry.insert(plugin).map_err(LoadError::from),
+                Ok((plugin, _)) => self.registry.insert(plugin).map_err(LoadError::from),
                 Err(error) => Err(error),
             };
             if let Err(error) = loaded {
@@ -91,11 +106,11 @@ impl Plugins {
     /// Why not; nothing has changed then.
     pub async fn install(&self, bytes: Bytes) -> Result<Arc<Plugin>, LoadError> {
         let _one_at_a_time = self.changing.lock().await;
-        let plugin = self.compile(bytes.clone(), false).await?;
+        let (plugin, compiled) = self.compile(bytes.clone(), false).await?;
         let artifact = PluginArtifact {
             name: plugin.manifest.name.clone(),
             version: plugin.manifest.version.to_string(),
-            digest: plugin.compiled.digest(),
+            digest: compiled.digest(),
             bytes,
             uploaded_at: self.clock.now(),
         };
@@ -122,7 +137,7 @@ impl Plugins {
         }
         self.store.remove_plugin(name).await?;
         match built_in().iter().find(|(built_in, _)| *built_in == name) {
-            Some((_, bytes)) => self.registry.insert(self.compile(Bytes::from_static(bytes), true).await?)?,
+            Some((_, bytes)) => self.registry.insert(self.compile(Bytes::from_static(bytes), true).await?.0)?,
             None => {
                 self.registry.remove(name)?;
             }
@@ -130,7 +145,7 @@ impl Plugins {
         Ok(true)
     }
 
-    async fn compile(&self, bytes: Bytes, built_in: bool) -> Result<Plugin, LoadError> {
+    async fn compile(&self, bytes: Bytes, built_in: bool) -> Result<(Plugin, Compiled), LoadError> {
         let settings = self.registry.snapshot();
         let host_says = settings.limit_settings().get(&LimitScope::Host).and_then(|host| host.get(Limit::ArtifactBytes));
         let bytes_max = host_says.unwrap_or_else(|| Limit::ArtifactBytes.default_value()).min(self.ceilings.get(Limit::ArtifactBytes));
@@ -138,13 +153,17 @@ impl Plugins {
             return Err(Refusal::TooLarge { bytes: bytes.len() as u64, max: bytes_max }.into());
         }
         let manifest = unpack(&bytes)?.ok_or(LoadError::NoManifest)?;
+        if settings.plugin(&manifest.name).is_some_and(|holder| holder.is_native()) {
+            return Err(LoadError::Reserved(manifest.name));
+        }
         let (runtime, artifact, asked) = (Arc::clone(&self.runtime), bytes.clone(), manifest.clone());
         let compiled = tokio::task::spawn_blocking(move || runtime.compile(&artifact, Some(&asked), bytes_max))
             .await
             .map_err(|_| LoadError::Broken)??;
         let grants = Arc::new(self.granted(&manifest));
         let digest_hex = hex::encode(compiled.digest());
-        Ok(Plugin { manifest, compiled, digest_hex, artifact_bytes: bytes.len() as u64, grants, built_in })
+        let code = Code::Component(compiled.clone());
+        Ok((Plugin { manifest, code, digest_hex, artifact_bytes: bytes.len() as u64, grants, built_in }, compiled))
     }
 
     /// What the operator's configuration grants: of the settings, only the names that the manifest asks for.

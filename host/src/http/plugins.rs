@@ -30,6 +30,8 @@ pub(super) struct PluginView {
     artifact_bytes: u64,
     /// Whether it came with the host.
     built_in: bool,
+    /// Whether the host runs these tasks itself, without a sandbox; there is no artifact then.
+    native: bool,
     task_types: Vec<String>,
     /// Patterns over `ai_model`: `*`, `prefix*` or a name.
     ai_models: Vec<String>,
@@ -53,6 +55,7 @@ impl From<&Plugin> for PluginView {
             digest: plugin.digest_hex.clone(),
             artifact_bytes: plugin.artifact_bytes,
             built_in: plugin.built_in,
+            native: plugin.is_native(),
             task_types: manifest.task_types.iter().map(ToString::to_string).collect(),
             ai_models: manifest.ai_models.iter().map(ToString::to_string).collect(),
             capabilities: manifest.capabilities.clone(),

@@ -13,7 +13,8 @@ use super::held::Stop;
 use super::ports::{BusProgress, StoreInputs, StoreJournal};
 use crate::clock::UnixMs;
 use crate::event::EventKind;
-use crate::registry::{Plugin, Snapshot};
+use crate::limits::Limit;
+use crate::registry::{Code, Plugin, Snapshot};
 use crate::runtime::ports::Ports;
 use crate::runtime::{Job, Report};
 use crate::store::{Claim, ClaimedTask, Finish};
@@ -84,8 +85,13 @@ async fn run_with(shared: &Shared, snapshot: &Snapshot, plugin: &Plugin, task: C
         EventKind::State { state: TaskState::Running, attempt: task.attempt, outcome: None },
     );
     let limits = snapshot.effective_limits(&shared.config.ceilings, &task.lane, plugin, &task.plan.limits);
-    let job = job(shared, plugin, &task, limits);
-    let report = parts.runtime.run(&plugin.compiled, job).await;
+    let report = match &plugin.code {
+        Code::Component(component) => parts.runtime.run(component, job(shared, plugin, &task, limits)).await,
+        Code::Native(native) => {
+            let cancel = shared.held.cancel_token(task.claim);
+            super::native::run(&**native, &task, limits.get(Limit::WallMs), &parts.clock, cancel).await
+        }
+    };
     parts.metrics.running.dec();
     tracing::Span::current().record("outcome", report.outcome.name());
 

@@ -5,7 +5,7 @@
 //!
 //! * `claims`: asks the store for as many tasks as there is room for; arms the bell before it looks.
 //! * `threads`: one guest each at a time. Guest code runs here and nowhere else, so that it never holds up the async side.
-//! * `attempt`: one attempt from claim to outcome.
+//! * `attempt`: one attempt from claim to outcome; `native`: the same for what the host runs itself.
 //! * `finisher`: records ends in batches.
 //! * `lease`: heartbeat, cancellation, taking back what dead hosts held.
 //! * `janitor`: retention.
@@ -17,6 +17,7 @@ mod held;
 mod janitor;
 mod lease;
 mod local_queue;
+mod native;
 mod ports;
 mod run_ahead;
 mod threads;

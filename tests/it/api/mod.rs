@@ -25,7 +25,7 @@ use taskwarden::http::{ApiConfig, ApiState, AuthMode, PluginAdmin, PluginChangeE
 use taskwarden::limits::Limits;
 use taskwarden::metrics::Metrics;
 use taskwarden::plugin::{Manifest, pack, unpack};
-use taskwarden::registry::{Plugin, Registry};
+use taskwarden::registry::{Code, Plugin, Registry};
 use taskwarden::runtime::{Runtime, RuntimeConfig};
 use taskwarden::store::sqlite::{SqliteOptions, SqliteStore};
 use taskwarden::store::{AdminStore as _, ClaimRequest, ClaimedTask, Finish, PluginArtifact, Store, TaskStore as _};
@@ -66,7 +66,8 @@ impl PluginAdmin for Installer {
         let (name, version, digest) = (manifest.name.clone(), manifest.version.to_string(), compiled.digest());
         let digest_hex = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         let artifact_bytes = artifact.len() as u64;
-        let plugin = Plugin { manifest, compiled, digest_hex, artifact_bytes, grants: Arc::default(), built_in: false };
+        let plugin =
+            Plugin { manifest, code: Code::Component(compiled), digest_hex, artifact_bytes, grants: Arc::default(), built_in: false };
         self.registry.insert(plugin).map_err(|tie| PluginChangeError::RouteTie(tie.to_string()))?;
         self.store.put_plugin(PluginArtifact { name: name.clone(), version, digest, bytes: artifact, uploaded_at: UnixMs(0) }).await?;
         Ok(Arc::clone(self.registry.snapshot().plugin(&name).expect("just inserted")))
