@@ -17,8 +17,9 @@ const FLOORS: [&[&str]; 7] = [
 ];
 
 /// A crate or module, and the rooms of the host that may name it.
-const NAMED_ONLY_IN: [(&str, &[&str]); 8] = [
+const NAMED_ONLY_IN: [(&str, &[&str]); 9] = [
     ("sqlx", &["store"]),
+    ("rusqlite", &["store"]),
     ("wasmtime", &["runtime"]),
     ("wasmtime_wasi", &["runtime"]),
     ("axum", &["http"]),

@@ -39,8 +39,7 @@ pub(super) fn run(args: MigrateArgs) -> anyhow::Result<ExitCode> {
     if !args.dry_run {
         app::make_data_dir(&config.data_dir)?;
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let report = runtime.block_on(migrate(&path, args.dry_run))?;
+    let report = migrate(&path, args.dry_run)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
         return Ok(ExitCode::SUCCESS);

@@ -1,5 +1,5 @@
 //! Where tasks are kept. The verbs are few, coarse and batch-first; each database answers them in its own tongue, and one
-//! conformance suite holds all of them to the same behaviour. The only users of sqlx are below this module.
+//! conformance suite holds all of them to the same behaviour. The only users of rusqlite and sqlx are below this module.
 
 pub mod sqlite;
 

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rusqlite::Connection;
 use serde_json::json;
-use sqlx::{Connection as _, SqliteConnection};
 
 use super::process::HostProcess;
 
@@ -48,25 +48,18 @@ async fn killed_hosts_lose_nothing_and_record_nothing_twice() {
     assert_eq!(acknowledged.get(&same[0]).map(String::as_str), Some("0-0-0"));
     assert_eq!(host.terminate(), Some(0), "a host that is asked to stop ends well");
 
-    let mut db = SqliteConnection::connect(&format!("sqlite:{}", data.path().join("taskwarden.db").display())).await.expect("opens");
-    let check: String = sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut db).await.expect("answers");
+    let db = Connection::open(data.path().join("taskwarden.db")).expect("opens");
+    let count = |what: &str| -> i64 { db.query_row(&format!("SELECT count(*) FROM {what}"), [], |row| row.get(0)).expect("answers") };
+    let check: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("answers");
     assert_eq!(check, "ok");
-    let ids: Vec<String> =
-        sqlx::query_scalar("SELECT id FROM execution_tasks WHERE state = 'succeeded'").fetch_all(&mut db).await.expect("answers");
+    let mut succeeded = db.prepare("SELECT id FROM execution_tasks WHERE state = 'succeeded'").expect("a statement");
+    let ids: Vec<String> = succeeded.query_map([], |row| row.get(0)).expect("answers").map(|id| id.expect("a text")).collect();
     assert!(acknowledged.keys().all(|id| ids.contains(id)));
     assert_eq!(ids.len(), ids.iter().collect::<BTreeSet<_>>().len());
     for hot in ["ready", "running", "scheduled"] {
-        let left: i64 =
-            sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {hot}"))).fetch_one(&mut db).await.expect("answers");
-        assert_eq!(left, 0, "{hot} is empty once everything has ended");
+        assert_eq!(count(hot), 0, "{hot} is empty once everything has ended");
     }
-    let lost: i64 = sqlx::query_scalar("SELECT count(*) FROM execution_tasks WHERE lost > 0").fetch_one(&mut db).await.expect("answers");
-    assert!(lost > 0, "no crash met a running task, so this test proved nothing; make the tasks longer");
+    assert!(count("execution_tasks WHERE lost > 0") > 0, "no crash met a running task, so this test proved nothing; make the tasks longer");
     // An attempt that was lost and then recorded would show up as two ends of one attempt.
-    let twice: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM task_attempts a JOIN execution_tasks t USING (seq) WHERE a.attempt >= t.attempt")
-            .fetch_one(&mut db)
-            .await
-            .expect("answers");
-    assert_eq!(twice, 0);
+    assert_eq!(count("task_attempts a JOIN execution_tasks t USING (seq) WHERE a.attempt >= t.attempt"), 0);
 }

@@ -2,17 +2,12 @@
 
 use std::path::Path;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions as _, Connection as _};
+use rusqlite::{Connection, params};
 use taskwarden::store::sqlite::{MIGRATIONS, SqliteOptions, SqliteStore, migrate};
 use taskwarden::store::{StoreError, TaskFilter, TaskStore as _};
 use taskwarden::task::{Priority, TaskId, TaskState};
 
 use super::support::{NOW, at};
-
-async fn connect(path: &Path) -> SqliteConnection {
-    SqliteConnectOptions::new().filename(path).create_if_missing(true).connect().await.unwrap()
-}
 
 struct Old {
     id: &'static str,
@@ -98,21 +93,19 @@ const OLD: [Old; 12] = [
 ];
 
 /// What another tool made from the text of the first migration alone.
-async fn old_database(path: &Path) {
-    let mut conn = connect(path).await;
-    sqlx::raw_sql(MIGRATIONS[0].1).execute(&mut conn).await.unwrap();
+fn old_database(path: &Path) {
+    let conn = Connection::open(path).unwrap();
+    conn.execute_batch(MIGRATIONS[0].1).unwrap();
+    let insert =
+        "INSERT INTO execution_tasks (id, task_type, state, priority, payload, created_at_ms, run_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?)";
     for (index, old) in (0_i64..).zip(&OLD) {
         let run_at = (old.state == "scheduled").then_some(NOW.0 + 60_000);
-        let insert =
-            "INSERT INTO execution_tasks (id, task_type, state, priority, payload, created_at_ms, run_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?)";
-        let query = sqlx::query(insert).bind(old.id).bind(old.task_type).bind(old.state).bind(old.priority);
-        let query = match std::str::from_utf8(old.payload) {
-            Ok(text) => query.bind(text),
-            Err(_) => query.bind(old.payload),
+        let payload: &dyn rusqlite::ToSql = match std::str::from_utf8(old.payload) {
+            Ok(text) => &text.to_owned(),
+            Err(_) => &old.payload,
         };
-        query.bind(NOW.0 + index).bind(run_at).execute(&mut conn).await.unwrap();
+        conn.execute(insert, params![old.id, old.task_type, old.state, old.priority, payload, NOW.0 + index, run_at]).unwrap();
     }
-    conn.close().await.unwrap();
 }
 
 fn rows(counts: &[(String, u64)], table: &str) -> Option<u64> {
@@ -123,11 +116,11 @@ fn rows(counts: &[(String, u64)], table: &str) -> Option<u64> {
 async fn a_database_of_the_first_shape_is_taken_over() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tasks.db");
-    old_database(&path).await;
+    old_database(&path);
     let before = std::fs::read(&path).unwrap();
-    let rehearsal = migrate(&path, true).await.unwrap();
+    let rehearsal = migrate(&path, true).unwrap();
     assert_eq!(std::fs::read(&path).unwrap(), before, "a dry run changes nothing");
-    let report = migrate(&path, false).await.unwrap();
+    let report = migrate(&path, false).unwrap();
     assert_eq!((&report.applied, &report.rows_after), (&rehearsal.applied, &rehearsal.rows_after));
     assert_eq!(report.applied.len(), MIGRATIONS.len());
     assert!(report.present.is_empty() && report.existed);
@@ -138,7 +131,7 @@ async fn a_database_of_the_first_shape_is_taken_over() {
         [rows(&report.rows_after, "ready"), rows(&report.rows_after, "running"), rows(&report.rows_after, "scheduled")],
         [Some(6), Some(1), Some(1)]
     );
-    let again = migrate(&path, false).await.unwrap();
+    let again = migrate(&path, false).unwrap();
     assert!(again.applied.is_empty());
     assert_eq!(again.present.len(), MIGRATIONS.len());
 
@@ -157,11 +150,9 @@ async fn a_database_of_the_first_shape_is_taken_over() {
     assert_eq!((odd.state, odd.created_at), (TaskState::Failed, at(10)));
     // Two old ids were one UUID in two spellings; both rows are there.
     assert_eq!(page.tasks.iter().filter(|task| task.payload.get() == "\"text\"").count(), 1);
-    let mut conn = connect(&path).await;
-    let legacy: Vec<String> = sqlx::query_scalar("SELECT legacy ->> 'id' FROM execution_tasks WHERE legacy IS NOT NULL ORDER BY seq")
-        .fetch_all(&mut conn)
-        .await
-        .unwrap();
+    let conn = Connection::open(&path).unwrap();
+    let mut legacy = conn.prepare("SELECT legacy ->> 'id' FROM execution_tasks WHERE legacy IS NOT NULL ORDER BY seq").unwrap();
+    let legacy: Vec<String> = legacy.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
     assert_eq!(legacy, [OLD[2].id, OLD[8].id, OLD[9].id, OLD[10].id]);
 
     let lost = store.reap(NOW, false, &|_, _, _| taskwarden::task::Next::RetryAt(NOW)).await.unwrap();
@@ -176,11 +167,11 @@ async fn a_database_of_the_first_shape_is_taken_over() {
     store.close().await;
 }
 
-#[tokio::test]
-async fn a_dry_run_of_nothing_makes_nothing() {
+#[test]
+fn a_dry_run_of_nothing_makes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tasks.db");
-    let report = migrate(&path, true).await.unwrap();
+    let report = migrate(&path, true).unwrap();
     assert_eq!((report.existed, report.applied.len()), (false, MIGRATIONS.len()));
     assert!(!path.exists());
 }
@@ -189,10 +180,8 @@ async fn a_dry_run_of_nothing_makes_nothing() {
 async fn a_database_of_a_newer_build_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tasks.db");
-    migrate(&path, false).await.unwrap();
-    let mut conn = connect(&path).await;
-    sqlx::query("INSERT INTO schema_migrations VALUES (999, '0999_from_the_future', 0)").execute(&mut conn).await.unwrap();
-    conn.close().await.unwrap();
+    migrate(&path, false).unwrap();
+    Connection::open(&path).unwrap().execute("INSERT INTO schema_migrations VALUES (999, '0999_from_the_future', 0)", []).unwrap();
     let refused = SqliteStore::open(&path, SqliteOptions::default()).await.unwrap_err();
     assert!(matches!(&refused, StoreError::Broken(why) if why.contains("0999_from_the_future")), "{refused}");
 }

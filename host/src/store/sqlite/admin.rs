@@ -2,9 +2,11 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use sqlx::Row as _;
+use rusqlite::params;
 
+use super::connection::Readers;
 use super::error::damaged;
+use super::row;
 use super::tx::Tx;
 use super::writer::{Verb, WriterHandle};
 use super::{SqliteAdmin, SqliteStore};
@@ -21,48 +23,32 @@ enum Write {
     RemoveToken(String),
 }
 
-#[async_trait]
 impl Verb for Write {
     type Answer = bool;
 
-    async fn apply(&self, tx: &mut Tx<'_>) -> Result<bool> {
-        let query = match self {
-            Self::Limits { scope, name, limits: Some(limits), now } => sqlx::query(
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<bool> {
+        let changed = match self {
+            Self::Limits { scope, name, limits: Some(limits), now } => tx.execute(
                 "INSERT INTO limit_settings (scope, name, limits, updated_at_ms) VALUES (?, ?, ?, ?) \
                  ON CONFLICT (scope, name) DO UPDATE SET limits = excluded.limits, updated_at_ms = excluded.updated_at_ms",
-            )
-            .bind(*scope)
-            .bind(name.as_str())
-            .bind(limits.as_str())
-            .bind(now.0),
+                params![scope, name, limits, now.0],
+            ),
             Self::Limits { scope, name, limits: None, .. } => {
-                sqlx::query("DELETE FROM limit_settings WHERE scope = ? AND name = ?").bind(*scope).bind(name.as_str())
+                tx.execute("DELETE FROM limit_settings WHERE scope = ? AND name = ?", params![scope, name])
             }
-            Self::PutPlugin(plugin) => {
-                sqlx::query("INSERT OR REPLACE INTO plugins (name, version, digest, bytes, uploaded_at_ms) VALUES (?, ?, ?, ?, ?)")
-                    .bind(plugin.name.as_str())
-                    .bind(plugin.version.as_str())
-                    .bind(plugin.digest.to_vec())
-                    .bind(plugin.bytes.to_vec())
-                    .bind(plugin.uploaded_at.0)
-            }
-            Self::RemovePlugin(name) => sqlx::query("DELETE FROM plugins WHERE name = ?").bind(name.as_str()),
-            Self::PutToken { token, scopes } => {
-                sqlx::query("INSERT OR REPLACE INTO tokens (id, hash, scopes, label, created_at_ms) VALUES (?, ?, ?, ?, ?)")
-                    .bind(token.id.to_string())
-                    .bind(token.hash.to_vec())
-                    .bind(scopes.as_str())
-                    .bind(token.label.as_str())
-                    .bind(token.created_at.0)
-            }
-            Self::RemoveToken(id) => sqlx::query("DELETE FROM tokens WHERE id = ?").bind(id.as_str()),
+            Self::PutPlugin(plugin) => tx.execute(
+                "INSERT OR REPLACE INTO plugins (name, version, digest, bytes, uploaded_at_ms) VALUES (?, ?, ?, ?, ?)",
+                params![plugin.name, plugin.version, plugin.digest, &*plugin.bytes, plugin.uploaded_at.0],
+            ),
+            Self::RemovePlugin(name) => tx.execute("DELETE FROM plugins WHERE name = ?", [name]),
+            Self::PutToken { token, scopes } => tx.execute(
+                "INSERT OR REPLACE INTO tokens (id, hash, scopes, label, created_at_ms) VALUES (?, ?, ?, ?, ?)",
+                params![token.id.to_string(), token.hash, scopes, token.label, token.created_at.0],
+            ),
+            Self::RemoveToken(id) => tx.execute("DELETE FROM tokens WHERE id = ?", [id]),
         };
-        Ok(query.execute(&mut *tx.conn).await?.rows_affected() > 0)
+        Ok(changed? > 0)
     }
-}
-
-fn digest(bytes: &[u8]) -> Result<[u8; 32]> {
-    <[u8; 32]>::try_from(bytes).map_err(|error| damaged("a digest", error))
 }
 
 fn scope_text(scope: LimitScope) -> (&'static str, String) {
@@ -87,14 +73,14 @@ fn scope_back(scope: &str, name: String) -> Result<LimitScope> {
 /// The two ways to the tables of this module: a whole store, or only the administrator's part of one.
 trait Parts: Send + Sync + 'static {
     fn writer(&self) -> &WriterHandle;
-    fn readers(&self) -> &sqlx::SqlitePool;
+    fn readers(&self) -> &Readers;
 }
 
 impl Parts for SqliteStore {
     fn writer(&self) -> &WriterHandle {
         &self.writer
     }
-    fn readers(&self) -> &sqlx::SqlitePool {
+    fn readers(&self) -> &Readers {
         &self.readers
     }
 }
@@ -103,7 +89,7 @@ impl Parts for SqliteAdmin {
     fn writer(&self) -> &WriterHandle {
         &self.0.writer
     }
-    fn readers(&self) -> &sqlx::SqlitePool {
+    fn readers(&self) -> &Readers {
         &self.0.readers
     }
 }
@@ -111,13 +97,13 @@ impl Parts for SqliteAdmin {
 #[async_trait]
 impl<T: Parts> AdminStore for T {
     async fn limit_settings(&self) -> Result<Vec<(LimitScope, LimitSet)>> {
-        let rows = sqlx::query("SELECT scope, name, limits FROM limit_settings ORDER BY scope, name").fetch_all(self.readers()).await?;
-        rows.iter()
-            .map(|row| {
-                let limits = serde_json::from_str(row.try_get("limits")?).map_err(|error| damaged("a limit setting", error))?;
-                Ok((scope_back(row.try_get("scope")?, row.try_get("name")?)?, limits))
+        let read = self.readers().run(|conn| {
+            row::all(conn, "SELECT scope, name, limits FROM limit_settings ORDER BY scope, name", [], |row| {
+                let limits = serde_json::from_str(row::text(row, "limits")?).map_err(|error| damaged("a limit setting", error))?;
+                Ok((scope_back(row::text(row, "scope")?, row.get("name")?)?, limits))
             })
-            .collect()
+        });
+        read.await
     }
 
     async fn set_limits(&self, scope: LimitScope, limits: LimitSet, now: UnixMs) -> Result<()> {
@@ -129,19 +115,18 @@ impl<T: Parts> AdminStore for T {
     }
 
     async fn plugins(&self) -> Result<Vec<PluginArtifact>> {
-        let rows =
-            sqlx::query("SELECT name, version, digest, bytes, uploaded_at_ms FROM plugins ORDER BY name").fetch_all(self.readers()).await?;
-        rows.iter()
-            .map(|row| {
+        let read = self.readers().run(|conn| {
+            row::all(conn, "SELECT name, version, digest, bytes, uploaded_at_ms FROM plugins ORDER BY name", [], |row| {
                 Ok(PluginArtifact {
-                    name: row.try_get("name")?,
-                    version: row.try_get("version")?,
-                    digest: digest(row.try_get("digest")?)?,
-                    bytes: Bytes::from(row.try_get::<Vec<u8>, _>("bytes")?),
-                    uploaded_at: UnixMs(row.try_get("uploaded_at_ms")?),
+                    name: row.get("name")?,
+                    version: row.get("version")?,
+                    digest: row.get("digest")?,
+                    bytes: Bytes::from(row.get::<_, Vec<u8>>("bytes")?),
+                    uploaded_at: UnixMs(row.get("uploaded_at_ms")?),
                 })
             })
-            .collect()
+        });
+        read.await
     }
 
     async fn put_plugin(&self, artifact: PluginArtifact) -> Result<()> {
@@ -160,20 +145,18 @@ impl<T: Parts> AdminStore for T {
     }
 
     async fn tokens(&self) -> Result<Vec<TokenRecord>> {
-        let rows = sqlx::query("SELECT id, hash, scopes, label, created_at_ms FROM tokens ORDER BY created_at_ms, id")
-            .fetch_all(self.readers())
-            .await?;
-        rows.iter()
-            .map(|row| {
+        let read = self.readers().run(|conn| {
+            row::all(conn, "SELECT id, hash, scopes, label, created_at_ms FROM tokens ORDER BY created_at_ms, id", [], |row| {
                 Ok(TokenRecord {
-                    id: row.try_get::<&str, _>("id")?.parse().map_err(|error| damaged("a token's id", error))?,
-                    hash: digest(row.try_get("hash")?)?,
-                    scopes: serde_json::from_str(row.try_get("scopes")?).map_err(|error| damaged("a token's scopes", error))?,
-                    label: row.try_get("label")?,
-                    created_at: UnixMs(row.try_get("created_at_ms")?),
+                    id: row::text(row, "id")?.parse().map_err(|error| damaged("a token's id", error))?,
+                    hash: row.get("hash")?,
+                    scopes: serde_json::from_str(row::text(row, "scopes")?).map_err(|error| damaged("a token's scopes", error))?,
+                    label: row.get("label")?,
+                    created_at: UnixMs(row.get("created_at_ms")?),
                 })
             })
-            .collect()
+        });
+        read.await
     }
 
     async fn remove_token(&self, id: uuid::Uuid) -> Result<bool> {
@@ -181,7 +164,6 @@ impl<T: Parts> AdminStore for T {
     }
 
     async fn ping(&self) -> Result<()> {
-        sqlx::query("SELECT 1").execute(self.readers()).await?;
-        Ok(())
+        self.readers().run(|conn| Ok(conn.query_row("SELECT 1", [], |_| Ok(()))?)).await
     }
 }

@@ -1,11 +1,9 @@
 //! What people ask for: cancel, retry, change a lane; and the deletion of what is old.
 
-use async_trait::async_trait;
-use sqlx::Row as _;
+use rusqlite::params;
 
-use super::bulk::json_list;
 use super::error::damaged;
-use super::mirror::shown;
+use super::mirror::{next_due, shown};
 use super::prepared::Ended;
 use super::row;
 use super::tx::{Requeue, Tx};
@@ -25,22 +23,19 @@ struct Place {
     priority: Priority,
 }
 
-async fn find(tx: &mut Tx<'_>, id: TaskId) -> Result<Option<Place>> {
-    tx.flush().await?;
-    let row = sqlx::query("SELECT seq, state, lane_id, run_key, run_at_ms, attempt, priority FROM execution_tasks WHERE id = ?")
-        .bind(id.to_string())
-        .fetch_optional(&mut *tx.conn)
-        .await?;
-    let Some(row) = row else { return Ok(None) };
-    Ok(Some(Place {
-        seq: row.try_get("seq")?,
-        state: row.try_get::<&str, _>("state")?.parse().map_err(|error| damaged("a task's state", error))?,
-        lane_id: row.try_get("lane_id")?,
-        run_key: row.try_get("run_key")?,
-        run_at_ms: row.try_get("run_at_ms")?,
-        attempt: row.try_get("attempt")?,
-        priority: row::priority(row.try_get("priority")?),
-    }))
+fn find(tx: &Tx<'_>, id: TaskId) -> Result<Option<Place>> {
+    let columns = "SELECT seq, state, lane_id, run_key, run_at_ms, attempt, priority FROM execution_tasks WHERE id = ?";
+    row::first(tx.conn, columns, [id.to_string()], |row| {
+        Ok(Place {
+            seq: row.get("seq")?,
+            state: row::text(row, "state")?.parse().map_err(|error| damaged("a task's state", error))?,
+            lane_id: row.get("lane_id")?,
+            run_key: row.get("run_key")?,
+            run_at_ms: row.get("run_at_ms")?,
+            attempt: row.get("attempt")?,
+            priority: row::priority(row::text(row, "priority")?),
+        })
+    })
 }
 
 pub(super) struct Cancel {
@@ -48,43 +43,33 @@ pub(super) struct Cancel {
     pub(super) now: UnixMs,
 }
 
-#[async_trait]
 impl Verb for Cancel {
     type Answer = CancelAnswer;
 
-    async fn apply(&self, tx: &mut Tx<'_>) -> Result<CancelAnswer> {
-        let Some(task) = find(tx, self.id).await? else { return Ok(CancelAnswer::NotFound) };
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<CancelAnswer> {
+        let Some(task) = find(tx, self.id)? else { return Ok(CancelAnswer::NotFound) };
         match task.state {
             state if state.is_final() => return Ok(CancelAnswer::AlreadyFinal(state)),
             TaskState::Running => {
-                sqlx::query("UPDATE running SET cancel_requested = 1 WHERE seq = ?").bind(task.seq).execute(&mut *tx.conn).await?;
+                tx.execute("UPDATE running SET cancel_requested = 1 WHERE seq = ?", [task.seq])?;
                 if let Some(running) = tx.mirror.running.get_mut(&task.seq) {
                     running.cancel_requested = true;
                 }
                 return Ok(CancelAnswer::Requested);
             }
             TaskState::Scheduled => {
-                sqlx::query("DELETE FROM scheduled WHERE run_at_ms = ? AND seq = ?")
-                    .bind(task.run_at_ms)
-                    .bind(task.seq)
-                    .execute(&mut *tx.conn)
-                    .await?;
+                tx.execute("DELETE FROM scheduled WHERE run_at_ms = ? AND seq = ?", [task.run_at_ms, task.seq])?;
                 tx.mirror.count(task.lane_id, 0, -1);
                 if tx.mirror.next_due_ms == Some(task.run_at_ms) {
-                    tx.mirror.next_due_ms = sqlx::query_scalar("SELECT min(run_at_ms) FROM scheduled").fetch_one(&mut *tx.conn).await?;
+                    tx.mirror.next_due_ms = next_due(tx.conn)?;
                 }
             }
             _ => {
-                sqlx::query("DELETE FROM ready WHERE lane_id = ? AND run_key = ? AND seq = ?")
-                    .bind(task.lane_id)
-                    .bind(task.run_key)
-                    .bind(task.seq)
-                    .execute(&mut *tx.conn)
-                    .await?;
+                tx.execute("DELETE FROM ready WHERE lane_id = ? AND run_key = ? AND seq = ?", [task.lane_id, task.run_key, task.seq])?;
                 tx.mirror.count(task.lane_id, -1, 0);
             }
         }
-        tx.end(task.seq, task.attempt, TaskState::Cancelled, Ended::without_run(Outcome::Cancelled, None, self.now.0));
+        tx.end(task.seq, task.attempt, TaskState::Cancelled, &Ended::without_run(Outcome::Cancelled, None, self.now.0))?;
         Ok(CancelAnswer::Cancelled)
     }
 }
@@ -94,29 +79,26 @@ pub(super) struct Retry {
     pub(super) now: UnixMs,
 }
 
-#[async_trait]
 impl Verb for Retry {
     type Answer = RetryAnswer;
 
-    async fn apply(&self, tx: &mut Tx<'_>) -> Result<RetryAnswer> {
-        let Some(task) = find(tx, self.id).await? else { return Ok(RetryAnswer::NotFound) };
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<RetryAnswer> {
+        let Some(task) = find(tx, self.id)? else { return Ok(RetryAnswer::NotFound) };
         if !matches!(task.state, TaskState::Failed | TaskState::Cancelled) {
             return Ok(RetryAnswer::NotRetryable(task.state));
         }
         // The attempt that ended the task does not end it any more, and joins the earlier ones.
-        sqlx::query(
+        tx.execute(
             "INSERT OR IGNORE INTO task_attempts (seq, attempt, outcome, error, receipt, started_at_ms, finished_at_ms) \
              SELECT seq, attempt, outcome, error, receipt, started_at_ms, finished_at_ms FROM execution_tasks \
              WHERE seq = ? AND attempt > 0 AND outcome IS NOT NULL AND finished_at_ms IS NOT NULL",
-        )
-        .bind(task.seq)
-        .execute(&mut *tx.conn)
-        .await?;
+            [task.seq],
+        )?;
         // Attempts keep counting, so that logs and earlier attempts stay apart; the full set is granted on top.
-        sqlx::query("UPDATE execution_tasks SET finished_at_ms = NULL, lost = 0, max_attempts = attempt + attempts_base WHERE seq = ?")
-            .bind(task.seq)
-            .execute(&mut *tx.conn)
-            .await?;
+        tx.execute(
+            "UPDATE execution_tasks SET finished_at_ms = NULL, lost = 0, max_attempts = attempt + attempts_base WHERE seq = ?",
+            [task.seq],
+        )?;
         let requeue = Requeue {
             seq: task.seq,
             state: TaskState::Queued,
@@ -124,7 +106,7 @@ impl Verb for Retry {
             run_key: run_key(self.now, task.priority, tx.rules.priority_step),
             ended: None,
         };
-        tx.requeue(task.lane_id, requeue);
+        tx.requeue(task.lane_id, &requeue)?;
         Ok(RetryAnswer::Queued)
     }
 }
@@ -134,41 +116,31 @@ pub(super) struct Prune {
     pub(super) limit_tasks: u32,
 }
 
-#[async_trait]
 impl Verb for Prune {
     type Answer = u64;
 
-    async fn apply(&self, tx: &mut Tx<'_>) -> Result<u64> {
-        tx.flush().await?;
-        let old: Vec<(i64, String, Option<String>)> = sqlx::query_as(
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<u64> {
+        let old: Vec<(i64, String, Option<String>)> = row::all(
+            tx.conn,
             "SELECT seq, coalesce(tenant, ''), idempotency_key FROM execution_tasks \
              WHERE finished_at_ms IS NOT NULL AND finished_at_ms < ? ORDER BY finished_at_ms LIMIT ?",
-        )
-        .bind(self.ended_before.0)
-        .bind(self.limit_tasks)
-        .fetch_all(&mut *tx.conn)
-        .await?;
-        if old.is_empty() {
-            return Ok(0);
-        }
-        let list = json_list(old.iter().map(|(seq, _, _)| *seq));
-        for delete in [
-            "DELETE FROM task_attempts WHERE seq IN (SELECT value FROM json_each(?))",
-            "DELETE FROM task_logs WHERE seq IN (SELECT value FROM json_each(?))",
-            "DELETE FROM task_outputs WHERE seq IN (SELECT value FROM json_each(?))",
-            "DELETE FROM journal WHERE seq IN (SELECT value FROM json_each(?))",
-            "DELETE FROM task_blobs WHERE seq IN (SELECT value FROM json_each(?))",
-            "DELETE FROM execution_tasks WHERE seq IN (SELECT value FROM json_each(?))",
-        ] {
-            sqlx::query(delete).bind(list.as_str()).execute(&mut *tx.conn).await?;
-        }
-        let keys: Vec<[&str; 2]> = old.iter().filter_map(|(_, tenant, key)| Some([tenant.as_str(), key.as_deref()?])).collect();
-        if !keys.is_empty() {
-            let keys = serde_json::to_string(&keys).map_err(|error| damaged("an idempotency key", error))?;
-            sqlx::query("DELETE FROM idempotency WHERE (tenant, key) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?))")
-                .bind(keys)
-                .execute(&mut *tx.conn)
-                .await?;
+            params![self.ended_before.0, self.limit_tasks],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )?;
+        for (seq, tenant, key) in &old {
+            for delete in [
+                "DELETE FROM task_attempts WHERE seq = ?",
+                "DELETE FROM task_logs WHERE seq = ?",
+                "DELETE FROM task_outputs WHERE seq = ?",
+                "DELETE FROM journal WHERE seq = ?",
+                "DELETE FROM task_blobs WHERE seq = ?",
+                "DELETE FROM execution_tasks WHERE seq = ?",
+            ] {
+                tx.execute(delete, [seq])?;
+            }
+            if let Some(key) = key {
+                tx.execute("DELETE FROM idempotency WHERE tenant = ? AND key = ?", [tenant, key])?;
+            }
         }
         Ok(u64::try_from(old.len()).unwrap_or(u64::MAX))
     }
@@ -184,55 +156,41 @@ pub(super) struct SetLane {
     pub(super) patch: LanePatch,
 }
 
-#[async_trait]
 impl Verb for SetLane {
     type Answer = Lane;
 
-    async fn apply(&self, tx: &mut Tx<'_>) -> Result<Lane> {
-        let lane_id = tx.lane(&self.key).await?;
-        tx.flush().await?;
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<Lane> {
+        let lane_id = tx.lane(&self.key)?;
         if let Some(lane) = tx.mirror.lanes.get_mut(&lane_id) {
             lane.paused = self.patch.paused.unwrap_or(lane.paused);
             lane.concurrency_cap = self.patch.concurrency_cap.unwrap_or(lane.concurrency_cap);
             lane.weight = self.patch.weight.unwrap_or(lane.weight);
-            sqlx::query("UPDATE lanes SET paused = ?, concurrency_cap = ?, weight = ? WHERE lane_id = ?")
-                .bind(lane.paused)
-                .bind(lane.concurrency_cap)
-                .bind(lane.weight)
-                .bind(lane_id)
-                .execute(&mut *tx.conn)
-                .await?;
+            let mut update = tx.conn.prepare_cached("UPDATE lanes SET paused = ?, concurrency_cap = ?, weight = ? WHERE lane_id = ?")?;
+            update.execute(params![lane.paused, lane.concurrency_cap, lane.weight, lane_id])?;
         }
-        lanes(tx, Some(lane_id)).await?.pop().ok_or_else(|| damaged("the table lanes", "a lane is missing"))
+        lanes(tx, Some(lane_id))?.pop().ok_or_else(|| damaged("the table lanes", "a lane is missing"))
     }
 }
 
 /// Every lane with what is in it, as the writer sees it between two groups.
 pub(super) struct Lanes;
 
-#[async_trait]
 impl Verb for Lanes {
     type Answer = Vec<Lane>;
 
-    async fn apply(&self, tx: &mut Tx<'_>) -> Result<Vec<Lane>> {
-        tx.flush().await?;
-        lanes(tx, None).await
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<Vec<Lane>> {
+        lanes(tx, None)
     }
 }
 
-async fn lanes(tx: &mut Tx<'_>, only: Option<i64>) -> Result<Vec<Lane>> {
-    // "First" is by run key: the task that will start next. One seek per lane.
-    let ids =
-        json_list(tx.mirror.lanes.iter().filter(|(id, lane)| lane.queued > 0 && only.is_none_or(|only| only == **id)).map(|(id, _)| *id));
-    let oldest: std::collections::HashMap<i64, i64> = sqlx::query_as(
-        "SELECT j.value, (SELECT t.run_at_ms FROM ready r JOIN execution_tasks t ON t.seq = r.seq \
-                          WHERE r.lane_id = j.value ORDER BY r.run_key, r.seq LIMIT 1) AS at FROM json_each(?) j WHERE at IS NOT NULL",
-    )
-    .bind(ids)
-    .fetch_all(&mut *tx.conn)
-    .await?
-    .into_iter()
-    .collect();
+fn lanes(tx: &Tx<'_>, only: Option<i64>) -> Result<Vec<Lane>> {
     let chosen = tx.mirror.lanes.iter().filter(|(id, _)| only.is_none_or(|only| only == **id));
-    Ok(chosen.map(|(id, lane)| shown(lane, oldest.get(id).copied())).collect())
+    let shown = chosen.map(|(lane_id, lane)| {
+        // "First" is by run key: the task that will start next. One seek per lane.
+        let first =
+            "SELECT t.run_at_ms FROM ready r JOIN execution_tasks t ON t.seq = r.seq WHERE r.lane_id = ? ORDER BY r.run_key, r.seq LIMIT 1";
+        let oldest = if lane.queued > 0 { row::first(tx.conn, first, [lane_id], |row| Ok(row.get(0)?))? } else { None };
+        Ok(shown(lane, oldest))
+    });
+    shown.collect()
 }

@@ -4,37 +4,31 @@
 //! fronts of those lanes that may start something. Lanes that may not are never looked at: a million tasks in a paused lane cost nothing.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 
-use async_trait::async_trait;
-use sqlx::{Row as _, SqliteConnection};
+use rusqlite::{Connection, Row, params};
 
-use super::bulk::{Bulk, json_list};
-use super::error::damaged;
 use super::finish::GiveBack;
-use super::mirror::{HostState, RunningTask};
+use super::mirror::{HostState, RunningTask, next_due};
 use super::row;
 use super::tx::Tx;
 use super::writer::{Turn, Verb};
 use crate::clock::UnixMs;
 use crate::store::{Claim, ClaimRequest, Claimed, ClaimedTask, Result};
+use crate::task::LaneKey;
 
 /// Tasks moved from scheduled to ready in one claim; the rest follows in the next.
 const PROMOTED_MAX: i64 = 1000;
 /// When more lanes than this could start something, only their first tasks are read to begin with.
 const LANES_READ_DEEP: usize = 16;
 
-static INSERT_RUNNING: Bulk = Bulk::new("INSERT OR FAIL INTO running (seq, token, host_id)", 3, "");
-
-#[async_trait]
 impl Verb for ClaimRequest {
     type Answer = Claimed;
 
-    async fn apply(&self, tx: &mut Tx<'_>) -> Result<Claimed> {
-        tx.flush().await?;
-        promote(tx, self.now).await?;
-        let picked = pick(tx, self.max_tasks).await?;
-        let tasks = if picked.is_empty() { Vec::new() } else { start(tx, self, &picked).await? };
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<Claimed> {
+        promote(tx, self.now)?;
+        let picked = pick(tx, self.max_tasks)?;
+        let tasks = if picked.is_empty() { Vec::new() } else { start(tx, self, &picked)? };
         Ok(Claimed { tasks, next_due: tx.mirror.next_due_ms.map(UnixMs) })
     }
 
@@ -53,34 +47,23 @@ impl Verb for ClaimRequest {
 }
 
 /// Moves what is due into its lane.
-async fn promote(tx: &mut Tx<'_>, now: UnixMs) -> Result<()> {
+fn promote(tx: &mut Tx<'_>, now: UnixMs) -> Result<()> {
     if tx.mirror.next_due_ms.is_none_or(|due| due > now.0) {
         return Ok(());
     }
-    let due: Vec<(i64, i64, i64)> =
-        sqlx::query_as("SELECT run_at_ms, seq, lane_id FROM scheduled WHERE run_at_ms <= ? ORDER BY run_at_ms, seq LIMIT ?")
-            .bind(now.0)
-            .bind(PROMOTED_MAX)
-            .fetch_all(&mut *tx.conn)
-            .await?;
-    if let Some((run_at_ms, seq, _)) = due.last() {
-        sqlx::query(
-            "INSERT INTO ready (lane_id, run_key, seq) SELECT lane_id, run_key, seq FROM scheduled WHERE (run_at_ms, seq) <= (?, ?)",
-        )
-        .bind(run_at_ms)
-        .bind(seq)
-        .execute(&mut *tx.conn)
-        .await?;
-        sqlx::query("DELETE FROM scheduled WHERE (run_at_ms, seq) <= (?, ?)").bind(run_at_ms).bind(seq).execute(&mut *tx.conn).await?;
-        sqlx::query("UPDATE execution_tasks SET state = 'queued' WHERE seq IN (SELECT value FROM json_each(?))")
-            .bind(json_list(due.iter().map(|(_, seq, _)| *seq)))
-            .execute(&mut *tx.conn)
-            .await?;
-    }
-    for (_, _, lane_id) in due {
+    let due: Vec<[i64; 4]> = row::all(
+        tx.conn,
+        "SELECT run_at_ms, seq, lane_id, run_key FROM scheduled WHERE run_at_ms <= ? ORDER BY run_at_ms, seq LIMIT ?",
+        [now.0, PROMOTED_MAX],
+        |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?]),
+    )?;
+    for [run_at_ms, seq, lane_id, run_key] in due {
+        tx.execute("DELETE FROM scheduled WHERE run_at_ms = ? AND seq = ?", [run_at_ms, seq])?;
+        tx.execute("INSERT INTO ready (lane_id, run_key, seq) VALUES (?, ?, ?)", [lane_id, run_key, seq])?;
+        tx.execute("UPDATE execution_tasks SET state = 'queued' WHERE seq = ?", [seq])?;
         tx.mirror.count(lane_id, 1, -1);
     }
-    tx.mirror.next_due_ms = sqlx::query_scalar("SELECT min(run_at_ms) FROM scheduled").fetch_one(&mut *tx.conn).await?;
+    tx.mirror.next_due_ms = next_due(tx.conn)?;
     Ok(())
 }
 
@@ -105,6 +88,18 @@ struct Front {
 }
 
 impl Front {
+    /// Reads the first `asked` tasks.
+    fn read(&mut self, conn: &Connection, asked: usize) -> Result<()> {
+        self.tasks = row::all(
+            conn,
+            "SELECT run_key, seq FROM ready WHERE lane_id = ? ORDER BY run_key, seq LIMIT ?",
+            [self.lane_id, i64::try_from(asked).unwrap_or(i64::MAX)],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        self.asked = asked;
+        Ok(())
+    }
+
     /// The next task to take, unless it has to be read first.
     fn next(&self) -> Option<Pick> {
         let (run_key, seq) = *self.tasks.get(self.taken)?;
@@ -116,26 +111,10 @@ impl Front {
     }
 }
 
-/// The tasks with the smallest run keys that may start, in order.
-async fn pick(tx: &mut Tx<'_>, max_tasks: u32) -> Result<Vec<Pick>> {
+/// The tasks with the smallest run keys that may start, in order, taken out of `ready`.
+fn pick(tx: &mut Tx<'_>, max_tasks: u32) -> Result<Vec<Pick>> {
     let max = usize::try_from(max_tasks).unwrap_or(usize::MAX);
-    let mut fronts: Vec<Front> = Vec::new();
-    for (lane_id, lane) in &tx.mirror.lanes {
-        let slots = usize::try_from(lane.slots()).unwrap_or(usize::MAX).min(max);
-        if lane.queued > 0 && slots > 0 {
-            fronts.push(Front { lane_id: *lane_id, slots, tasks: Vec::new(), asked: 0, taken: 0 });
-        }
-    }
-    if fronts.len() > LANES_READ_DEEP {
-        read(tx.conn, &mut fronts, 1).await?;
-        // The n smallest keys lie in the n lanes whose first keys are smallest.
-        fronts.sort_by_key(|front| front.tasks.first().copied().unwrap_or((i64::MAX, i64::MAX)));
-        fronts.truncate(max);
-    }
-    if !fronts.is_empty() {
-        let share = max.div_ceil(fronts.len()).saturating_mul(2).min(max);
-        read(tx.conn, &mut fronts, share).await?;
-    }
+    let mut fronts = fronts(tx, max)?;
     let mut heap: BinaryHeap<Reverse<(Pick, usize)>> =
         fronts.iter().enumerate().filter_map(|(index, front)| Some(Reverse((front.next()?, index)))).collect();
     let mut picked = Vec::with_capacity(max.min(1024));
@@ -146,8 +125,7 @@ async fn pick(tx: &mut Tx<'_>, max_tasks: u32) -> Result<Vec<Pick>> {
         let Some(front) = fronts.get_mut(index) else { continue };
         front.taken += 1;
         if front.must_read() && picked.len() < max {
-            let asked = front.asked.saturating_mul(2).min(front.slots.max(front.asked + 1));
-            read(tx.conn, std::slice::from_mut(front), asked).await?;
+            front.read(tx.conn, front.asked.saturating_mul(2).min(front.slots.max(front.asked + 1)))?;
         }
         if let Some(next) = front.next() {
             heap.push(Reverse((next, index)));
@@ -156,80 +134,50 @@ async fn pick(tx: &mut Tx<'_>, max_tasks: u32) -> Result<Vec<Pick>> {
     for front in fronts.iter().filter(|front| front.taken > 0) {
         if let Some((run_key, seq)) = front.taken.checked_sub(1).and_then(|last| front.tasks.get(last)) {
             // Always the front of the lane, so one range says which.
-            sqlx::query("DELETE FROM ready WHERE lane_id = ? AND (run_key, seq) <= (?, ?)")
-                .bind(front.lane_id)
-                .bind(run_key)
-                .bind(seq)
-                .execute(&mut *tx.conn)
-                .await?;
+            tx.execute("DELETE FROM ready WHERE lane_id = ? AND (run_key, seq) <= (?, ?)", [front.lane_id, *run_key, *seq])?;
         }
         tx.mirror.count(front.lane_id, -i64::try_from(front.taken).unwrap_or(i64::MAX), 0);
     }
     Ok(picked)
 }
 
-/// Reads the first `asked` tasks of each lane: one row per lane, because a row that crosses from SQLite's thread costs more than
-/// the few digits in it.
-async fn read(conn: &mut SqliteConnection, fronts: &mut [Front], asked: usize) -> Result<()> {
-    let rows: Vec<(i64, Option<String>)> = sqlx::query_as(
-        "SELECT j.value, (SELECT group_concat(r.run_key || ' ' || r.seq) \
-                          FROM (SELECT run_key, seq FROM ready WHERE lane_id = j.value ORDER BY run_key, seq LIMIT ?) r) \
-         FROM json_each(?) j",
-    )
-    .bind(i64::try_from(asked).unwrap_or(i64::MAX))
-    .bind(json_list(fronts.iter().map(|front| front.lane_id)))
-    .fetch_all(conn)
-    .await?;
-    let mut texts: HashMap<i64, String> = rows.into_iter().filter_map(|(lane_id, text)| Some((lane_id, text?))).collect();
-    for front in fronts {
-        let text = texts.remove(&front.lane_id).unwrap_or_default();
-        let pair = |pair: &str| {
-            let (run_key, seq) = pair.split_once(' ')?;
-            Some((run_key.parse().ok()?, seq.parse().ok()?))
-        };
-        front.tasks = text.split_terminator(',').map(pair).collect::<Option<_>>().ok_or_else(|| damaged("the table ready", &text))?;
-        front.asked = asked;
-        // The order inside an aggregate is not promised.
-        front.tasks.sort_unstable();
+/// The fronts of the lanes that may start something, as far as `max` tasks could reach into them.
+fn fronts(tx: &Tx<'_>, max: usize) -> Result<Vec<Front>> {
+    let open = tx.mirror.lanes.iter().filter_map(|(lane_id, lane)| {
+        let slots = usize::try_from(lane.slots()).unwrap_or(usize::MAX).min(max);
+        (lane.queued > 0 && slots > 0).then_some(Front { lane_id: *lane_id, slots, tasks: Vec::new(), asked: 0, taken: 0 })
+    });
+    let mut fronts: Vec<Front> = open.collect();
+    if fronts.len() > LANES_READ_DEEP {
+        fronts.iter_mut().try_for_each(|front| front.read(tx.conn, 1))?;
+        // The n smallest keys lie in the n lanes whose first keys are smallest.
+        fronts.sort_by_key(|front| front.tasks.first().copied().unwrap_or((i64::MAX, i64::MAX)));
+        fronts.truncate(max);
     }
-    Ok(())
+    let share = max.div_ceil(fronts.len().max(1)).saturating_mul(2).min(max);
+    fronts.iter_mut().try_for_each(|front| front.read(tx.conn, share))?;
+    Ok(fronts)
 }
 
-async fn start(tx: &mut Tx<'_>, request: &ClaimRequest, picked: &[Pick]) -> Result<Vec<ClaimedTask>> {
-    let host_id = host(tx, &request.host, request.now).await?;
-    let rows = sqlx::query(
-        "UPDATE OR FAIL execution_tasks SET state = 'running', attempt = attempt + 1, started_at_ms = ? \
-         WHERE seq IN (SELECT value FROM json_each(?)) \
-         RETURNING seq, id, priority, payload, inputs, tags, limits, attempt, max_attempts, lost, tenant, idempotency_key, run_at_ms",
-    )
-    .bind(request.now.0)
-    .bind(json_list(picked.iter().map(|pick| pick.seq)))
-    .fetch_all(&mut *tx.conn)
-    .await?;
-    let order: HashMap<i64, (usize, &Pick)> = picked.iter().enumerate().map(|(index, pick)| (pick.seq, (index, pick))).collect();
-    let mut tasks = Vec::with_capacity(rows.len());
-    for row in rows {
-        let seq: i64 = row.try_get(0)?;
-        let Some((index, pick)) = order.get(&seq) else { continue };
+/// Gives the picked tasks to the host.
+fn start(tx: &mut Tx<'_>, request: &ClaimRequest, picked: &[Pick]) -> Result<Vec<ClaimedTask>> {
+    let host_id = host(tx, &request.host, request.now)?;
+    let mut update = tx.conn.prepare_cached(
+        "UPDATE OR FAIL execution_tasks SET state = 'running', attempt = attempt + 1, started_at_ms = ? WHERE seq = ? \
+         RETURNING id, priority, payload, inputs, tags, limits, attempt, max_attempts, lost, tenant, idempotency_key, run_at_ms",
+    )?;
+    let mut insert = tx.conn.prepare_cached("INSERT OR FAIL INTO running (seq, token, host_id) VALUES (?, ?, ?)")?;
+    let mut tasks = Vec::with_capacity(picked.len());
+    for pick in picked {
         let Some(lane) = tx.mirror.lanes.get(&pick.lane_id).map(|lane| lane.key.clone()) else { continue };
-        let token = tx.mirror.next_token();
-        let task = ClaimedTask {
-            claim: Claim { seq, token },
-            id: row::task_id(row.try_get(1)?)?,
-            lane,
-            priority: row::priority(row.try_get(2)?),
-            run_key: pick.run_key,
-            payload: Box::from(row.try_get::<&str, _>(3)?),
-            plan: row::plan(row.try_get(4)?, row.try_get(5)?, row.try_get(6)?)?,
-            attempt: row.try_get(7)?,
-            max_attempts: row.try_get(8)?,
-            lost: row.try_get(9)?,
-            tenant: row::tenant(row.try_get(10)?),
-            idempotency_key: row::idempotency_key(row.try_get(11)?),
-            ready_at: UnixMs(row.try_get(12)?),
-        };
+        let claim = Claim { seq: pick.seq, token: tx.mirror.next_token() };
+        let mut rows = update.query(params![request.now.0, pick.seq])?;
+        // A row that somebody deleted by hand.
+        let Some(row) = rows.next()? else { continue };
+        let task = claimed(row, claim, lane, pick.run_key)?;
+        insert.execute([claim.seq, claim.token, host_id])?;
         let running = RunningTask {
-            token,
+            token: claim.token,
             host_id,
             cancel_requested: false,
             id: task.id,
@@ -239,25 +187,37 @@ async fn start(tx: &mut Tx<'_>, request: &ClaimRequest, picked: &[Pick]) -> Resu
             max_attempts: task.max_attempts,
             lost: task.lost,
         };
-        tx.mirror.start(seq, running);
-        tasks.push((*index, task));
+        tx.mirror.start(pick.seq, running);
+        tasks.push(task);
     }
-    tasks.sort_unstable_by_key(|(index, _)| *index);
-    let tasks: Vec<ClaimedTask> = tasks.into_iter().map(|(_, task)| task).collect();
-    INSERT_RUNNING.run(tx.conn, &tasks, |query, task| query.bind(task.claim.seq).bind(task.claim.token).bind(host_id)).await?;
     Ok(tasks)
 }
 
+fn claimed(row: &Row<'_>, claim: Claim, lane: LaneKey, run_key: i64) -> Result<ClaimedTask> {
+    Ok(ClaimedTask {
+        claim,
+        id: row::task_id(row::text(row, "id")?)?,
+        lane,
+        priority: row::priority(row::text(row, "priority")?),
+        run_key,
+        payload: Box::from(row::text(row, "payload")?),
+        plan: row::plan(row::text_or_null(row, "inputs")?, row::text_or_null(row, "tags")?, row::text_or_null(row, "limits")?)?,
+        attempt: row.get("attempt")?,
+        max_attempts: row.get("max_attempts")?,
+        lost: row.get("lost")?,
+        tenant: row::tenant(row::text_or_null(row, "tenant")?),
+        idempotency_key: row::idempotency_key(row::text_or_null(row, "idempotency_key")?),
+        ready_at: UnixMs(row.get("run_at_ms")?),
+    })
+}
+
 /// The number of a host; one that claims before its first heartbeat has no lease yet.
-pub(super) async fn host(tx: &mut Tx<'_>, name: &str, lease_until: UnixMs) -> Result<i64> {
+pub(super) fn host(tx: &mut Tx<'_>, name: &str, lease_until: UnixMs) -> Result<i64> {
     if let Some(host_id) = tx.mirror.host_id(name) {
         return Ok(host_id);
     }
-    let host_id: i64 = sqlx::query_scalar("INSERT INTO hosts (name, lease_until_ms) VALUES (?, ?) RETURNING host_id")
-        .bind(name)
-        .bind(lease_until.0)
-        .fetch_one(&mut *tx.conn)
-        .await?;
+    tx.execute("INSERT INTO hosts (name, lease_until_ms) VALUES (?, ?)", params![name, lease_until.0])?;
+    let host_id = tx.conn.last_insert_rowid();
     tx.mirror.hosts.insert(host_id, HostState { name: name.into(), lease_until_ms: lease_until.0 });
     Ok(host_id)
 }

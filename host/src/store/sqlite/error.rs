@@ -1,26 +1,15 @@
 //! What SQLite's errors mean to the caller.
 
+use rusqlite::ErrorCode;
+
 use crate::store::StoreError;
 
-/// `SQLITE_BUSY` and `SQLITE_LOCKED`: somebody else holds the file. `SQLITE_IOERR`, `SQLITE_CANTOPEN`: the disk is in trouble.
-const TRY_AGAIN: [i32; 4] = [5, 6, 10, 14];
-const FULL: i32 = 13;
-
-impl From<sqlx::Error> for StoreError {
-    fn from(error: sqlx::Error) -> Self {
-        match &error {
-            sqlx::Error::Database(database) => {
-                // The low byte is the kind; the rest says more precisely where it happened.
-                let code = database.code().and_then(|code| code.parse::<i32>().ok()).unwrap_or_default() & 0xff;
-                if code == FULL {
-                    Self::Full(error.to_string())
-                } else if TRY_AGAIN.contains(&code) {
-                    Self::Unavailable(error.to_string())
-                } else {
-                    Self::Broken(error.to_string())
-                }
-            }
-            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed | sqlx::Error::Io(_) => {
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::Full(error.to_string()),
+            // Somebody else holds the file, or the disk is in trouble.
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) => {
                 Self::Unavailable(error.to_string())
             }
             _ => Self::Broken(error.to_string()),

@@ -1,10 +1,7 @@
 //! Ends of attempts: finished, given back, or lost with their host; and the heartbeat by which a host is known to live.
 
-use std::sync::Arc;
+use rusqlite::params;
 
-use async_trait::async_trait;
-
-use super::bulk::json_list;
 use super::claim::host;
 use super::mirror::RunningTask;
 use super::prepared::Ended;
@@ -14,21 +11,20 @@ use crate::clock::UnixMs;
 use crate::store::{Claim, Conflict, Finished, Heartbeat, Result, StoreError};
 use crate::task::{Next, Outcome, TaskId, TaskState, run_key};
 
-pub(super) struct FinishBatch(pub(super) Vec<(Claim, Next, Arc<Ended>)>);
+pub(super) struct FinishBatch(pub(super) Vec<(Claim, Next, Ended)>);
 
-#[async_trait]
 impl Verb for FinishBatch {
     type Answer = Vec<Finished>;
 
-    async fn apply(&self, tx: &mut Tx<'_>) -> Result<Vec<Finished>> {
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<Vec<Finished>> {
         let mut answers = Vec::with_capacity(self.0.len());
         for (claim, next, ended) in &self.0 {
             let Some(task) = tx.mirror.held(*claim).cloned() else {
                 answers.push(Finished::Stale);
                 continue;
             };
-            tx.stop(claim.seq);
-            settle(tx, claim.seq, &task, *next, Arc::clone(ended));
+            tx.stop(claim.seq)?;
+            settle(tx, claim.seq, &task, *next, ended)?;
             answers.push(Finished::Recorded);
         }
         Ok(answers)
@@ -40,7 +36,7 @@ impl Verb for FinishBatch {
 }
 
 /// Writes what comes after an attempt. Somebody who asked to cancel was told that it would be done: no retry comes after that.
-fn settle(tx: &mut Tx<'_>, seq: i64, task: &RunningTask, next: Next, ended: Arc<Ended>) {
+fn settle(tx: &mut Tx<'_>, seq: i64, task: &RunningTask, next: Next, ended: &Ended) -> Result<()> {
     match next {
         Next::Final(state) => tx.end(seq, task.attempt, state, ended),
         Next::RetryAt(_) if task.cancel_requested => tx.end(seq, task.attempt, TaskState::Cancelled, ended),
@@ -48,7 +44,7 @@ fn settle(tx: &mut Tx<'_>, seq: i64, task: &RunningTask, next: Next, ended: Arc<
             let state = if at.0 > ended.finished_at_ms { TaskState::Scheduled } else { TaskState::Queued };
             let run_key = run_key(at, task.priority, tx.rules.priority_step);
             let requeue = Requeue { seq, state, run_at_ms: at.0, run_key, ended: Some((task.attempt, ended)) };
-            tx.requeue(task.lane_id, requeue);
+            tx.requeue(task.lane_id, &requeue)
         }
     }
 }
@@ -59,33 +55,28 @@ pub(super) struct GiveBack {
     pub(super) now: UnixMs,
 }
 
-#[async_trait]
 impl Verb for GiveBack {
     type Answer = ();
 
-    async fn apply(&self, tx: &mut Tx<'_>) -> Result<()> {
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<()> {
         let held: Vec<(i64, RunningTask)> =
             self.claims.iter().filter_map(|claim| Some((claim.seq, tx.mirror.held(*claim)?.clone()))).collect();
-        tx.flush().await?;
-        // As it was before the claim: when the attempt before that started is known from its own row.
-        sqlx::query(
-            "UPDATE execution_tasks SET attempt = attempt - 1, started_at_ms = \
-             (SELECT a.started_at_ms FROM task_attempts a WHERE a.seq = execution_tasks.seq AND a.attempt = execution_tasks.attempt - 1) \
-             WHERE seq IN (SELECT value FROM json_each(?))",
-        )
-        .bind(json_list(held.iter().map(|(seq, _)| *seq)))
-        .execute(&mut *tx.conn)
-        .await?;
         for (seq, task) in held {
-            tx.stop(seq);
+            // As it was before the claim: when the attempt before that started is known from its own row.
+            tx.execute(
+                "UPDATE execution_tasks SET attempt = attempt - 1, started_at_ms = (SELECT a.started_at_ms FROM task_attempts a \
+                 WHERE a.seq = execution_tasks.seq AND a.attempt = execution_tasks.attempt - 1) WHERE seq = ?",
+                [seq],
+            )?;
+            tx.stop(seq)?;
             if task.cancel_requested {
                 let ended = Ended::without_run(Outcome::Cancelled, None, self.now.0);
-                tx.end(seq, task.attempt, TaskState::Cancelled, ended);
+                tx.end(seq, task.attempt, TaskState::Cancelled, &ended)?;
             } else {
                 let run_key = run_key(self.run_at, task.priority, tx.rules.priority_step);
                 let state = if self.run_at > self.now { TaskState::Scheduled } else { TaskState::Queued };
                 let requeue = Requeue { seq, state, run_at_ms: self.run_at.0, run_key, ended: None };
-                tx.requeue(task.lane_id, requeue);
+                tx.requeue(task.lane_id, &requeue)?;
             }
         }
         Ok(())
@@ -116,11 +107,10 @@ fn is_lost(tx: &Tx<'_>, task: &RunningTask, now: UnixMs, all: bool) -> bool {
     all || tx.mirror.hosts.get(&task.host_id).is_none_or(|host| host.lease_until_ms < now.0)
 }
 
-#[async_trait]
 impl Verb for FindLost {
     type Answer = Vec<LostTask>;
 
-    async fn apply(&self, tx: &mut Tx<'_>) -> Result<Vec<LostTask>> {
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<Vec<LostTask>> {
         let lost = tx.mirror.running.iter().filter(|(_, task)| is_lost(tx, task, self.now, self.all));
         let mut lost: Vec<LostTask> = lost
             .map(|(seq, task)| LostTask {
@@ -142,17 +132,16 @@ pub(super) struct TakeBack {
     pub(super) all: bool,
 }
 
-#[async_trait]
 impl Verb for TakeBack {
     type Answer = Vec<TaskId>;
 
-    async fn apply(&self, tx: &mut Tx<'_>) -> Result<Vec<TaskId>> {
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<Vec<TaskId>> {
         let mut taken = Vec::new();
         for (claim, next) in &self.lost {
             let Some(task) = tx.mirror.held(*claim).filter(|task| is_lost(tx, task, self.now, self.all)).cloned() else { continue };
-            tx.stop(claim.seq);
+            tx.stop(claim.seq)?;
             let ended = Ended::without_run(Outcome::Lost, Some("the host that ran it was lost"), self.now.0);
-            settle(tx, claim.seq, &task, *next, ended);
+            settle(tx, claim.seq, &task, *next, &ended)?;
             taken.push(task.id);
         }
         Ok(taken)
@@ -168,17 +157,12 @@ pub(super) struct Beat {
     pub(super) lease_until: UnixMs,
 }
 
-#[async_trait]
 impl Verb for Beat {
     type Answer = Heartbeat;
 
-    async fn apply(&self, tx: &mut Tx<'_>) -> Result<Heartbeat> {
-        let host_id = host(tx, &self.host, self.lease_until).await?;
-        sqlx::query("UPDATE hosts SET lease_until_ms = ? WHERE host_id = ?")
-            .bind(self.lease_until.0)
-            .bind(host_id)
-            .execute(&mut *tx.conn)
-            .await?;
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<Heartbeat> {
+        let host_id = host(tx, &self.host, self.lease_until)?;
+        tx.execute("UPDATE hosts SET lease_until_ms = ? WHERE host_id = ?", [self.lease_until.0, host_id])?;
         if let Some(host) = tx.mirror.hosts.get_mut(&host_id) {
             host.lease_until_ms = self.lease_until.0;
         }
@@ -203,20 +187,17 @@ pub(super) struct PutJournal {
     pub(super) value: Vec<u8>,
 }
 
-#[async_trait]
 impl Verb for PutJournal {
     type Answer = ();
 
-    async fn apply(&self, tx: &mut Tx<'_>) -> Result<()> {
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<()> {
         if tx.mirror.held(self.claim).is_none() {
             return Err(StoreError::Conflict(Conflict::LeaseLost));
         }
-        sqlx::query("INSERT INTO journal (seq, step, value) VALUES (?, ?, ?) ON CONFLICT (seq, step) DO UPDATE SET value = excluded.value")
-            .bind(self.claim.seq)
-            .bind(&*self.step)
-            .bind(self.value.as_slice())
-            .execute(&mut *tx.conn)
-            .await?;
+        tx.execute(
+            "INSERT INTO journal (seq, step, value) VALUES (?, ?, ?) ON CONFLICT (seq, step) DO UPDATE SET value = excluded.value",
+            params![self.claim.seq, self.step, self.value],
+        )?;
         Ok(())
     }
 }

@@ -6,11 +6,11 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::{Connection, OpenFlags};
 use serde::Serialize;
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, SqliteConnection};
 
 use super::error::damaged;
+use super::row;
 use crate::store::{Result, StoreError};
 
 macro_rules! migrations {
@@ -44,40 +44,36 @@ pub struct MigrationReport {
 ///
 /// # Errors
 /// When the file cannot be opened, is in use, was made by a newer build, or a migration fails; the file is unchanged then.
-pub async fn migrate(path: &Path, dry_run: bool) -> Result<MigrationReport> {
+pub fn migrate(path: &Path, dry_run: bool) -> Result<MigrationReport> {
     let existed = path.exists();
-    let options = SqliteConnectOptions::new().busy_timeout(Duration::from_secs(5)).foreign_keys(false).disable_statement_logging();
-    let options = match (existed, dry_run) {
-        (false, true) => options.in_memory(true),
-        _ => options.filename(path).create_if_missing(!dry_run),
+    let conn = match (existed, dry_run) {
+        (false, true) => Connection::open_in_memory()?,
+        (true, true) => Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?,
+        (_, false) => Connection::open(path)?,
     };
-    let mut conn = options.connect().await?;
-    let report = migrate_connection(&mut conn, existed, dry_run).await;
-    conn.close().await?;
-    report
+    conn.busy_timeout(Duration::from_secs(5))?;
+    migrate_connection(&conn, existed, dry_run)
 }
 
 /// The same on an open connection.
-pub(super) async fn migrate_connection(conn: &mut SqliteConnection, existed: bool, dry_run: bool) -> Result<MigrationReport> {
+pub(super) fn migrate_connection(conn: &Connection, existed: bool, dry_run: bool) -> Result<MigrationReport> {
     // Without this, renaming a table would rewrite what refers to it, and temporary tables would go to disk.
-    sqlx::raw_sql("PRAGMA legacy_alter_table = ON; PRAGMA temp_store = MEMORY; BEGIN IMMEDIATE").execute(&mut *conn).await?;
-    let report = apply(conn, existed, dry_run).await;
+    conn.execute_batch("PRAGMA legacy_alter_table = ON; PRAGMA temp_store = MEMORY; BEGIN IMMEDIATE")?;
+    let report = apply(conn, existed, dry_run);
     let keep = report.as_ref().is_ok_and(|report| !dry_run && !report.applied.is_empty());
-    let end = sqlx::raw_sql(if keep { "COMMIT" } else { "ROLLBACK" }).execute(&mut *conn).await;
+    let end = conn.execute_batch(if keep { "COMMIT" } else { "ROLLBACK" });
     let report = report?;
     end?;
     Ok(report)
 }
 
-async fn apply(conn: &mut SqliteConnection, existed: bool, dry_run: bool) -> Result<MigrationReport> {
-    let rows_before = count_rows(conn).await?;
-    sqlx::raw_sql(
+fn apply(conn: &Connection, existed: bool, dry_run: bool) -> Result<MigrationReport> {
+    let rows_before = count_rows(conn)?;
+    conn.execute_batch(
         "CREATE TABLE IF NOT EXISTS schema_migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at_ms INTEGER NOT NULL) STRICT",
-    )
-    .execute(&mut *conn)
-    .await?;
+    )?;
     let present: Vec<(i64, String)> =
-        sqlx::query_as("SELECT number, name FROM schema_migrations ORDER BY number").fetch_all(&mut *conn).await?;
+        row::all(conn, "SELECT number, name FROM schema_migrations ORDER BY number", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
     for ((number, name), known) in present.iter().zip(MIGRATIONS.iter().map(Some).chain(std::iter::repeat(None))) {
         if known.is_none_or(|(known, _)| known != name) {
             return Err(StoreError::Broken(format!(
@@ -87,29 +83,29 @@ async fn apply(conn: &mut SqliteConnection, existed: bool, dry_run: bool) -> Res
     }
     let mut applied = Vec::new();
     for ((name, text), number) in MIGRATIONS.iter().zip(1_i64..).skip(present.len()) {
-        sqlx::raw_sql(*text).execute(&mut *conn).await.map_err(|error| damaged(&format!("the database before migration {name}"), error))?;
-        sqlx::query("INSERT INTO schema_migrations (number, name, applied_at_ms) VALUES (?, ?, unixepoch('now') * 1000)")
-            .bind(number)
-            .bind(*name)
-            .execute(&mut *conn)
-            .await?;
+        conn.execute_batch(text).map_err(|error| damaged(&format!("the database before migration {name}"), error))?;
+        conn.execute(
+            "INSERT INTO schema_migrations (number, name, applied_at_ms) VALUES (?, ?, unixepoch('now') * 1000)",
+            (number, *name),
+        )?;
         applied.push((*name).to_owned());
     }
-    let rows_after = count_rows(conn).await?;
+    let rows_after = count_rows(conn)?;
     let present = present.into_iter().map(|(_, name)| name).collect();
     Ok(MigrationReport { dry_run, existed, present, applied, rows_before, rows_after })
 }
 
-async fn count_rows(conn: &mut SqliteConnection) -> Result<Vec<(String, u64)>> {
-    let tables: Vec<String> = sqlx::query_scalar(
+fn count_rows(conn: &Connection) -> Result<Vec<(String, u64)>> {
+    let tables: Vec<String> = row::all(
+        conn,
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name <> 'schema_migrations' ORDER BY name",
-    )
-    .fetch_all(&mut *conn)
-    .await?;
+        [],
+        |row| Ok(row.get(0)?),
+    )?;
     let mut counts = Vec::with_capacity(tables.len());
     for table in tables {
         let quoted = table.replace('"', "\"\"");
-        let rows: i64 = sqlx::query_scalar(AssertSqlSafe(format!("SELECT count(*) FROM \"{quoted}\""))).fetch_one(&mut *conn).await?;
+        let rows: i64 = conn.query_row(&format!("SELECT count(*) FROM \"{quoted}\""), [], |row| row.get(0))?;
         counts.push((table, u64::try_from(rows).unwrap_or_default()));
     }
     Ok(counts)

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use sqlx::{Row as _, SqliteConnection};
+use rusqlite::Connection;
 
 use super::error::damaged;
 use super::row;
@@ -67,52 +67,53 @@ pub(super) struct Mirror {
 }
 
 impl Mirror {
-    pub(super) async fn load(conn: &mut SqliteConnection) -> Result<Self> {
+    pub(super) fn load(conn: &Connection) -> Result<Self> {
         let mut mirror = Self::default();
-        for row in sqlx::query("SELECT * FROM lanes ORDER BY lane_id").fetch_all(&mut *conn).await? {
-            let key = row::lane_key(row.try_get("task_type")?, row.try_get("ai_model")?);
+        row::all(conn, "SELECT * FROM lanes ORDER BY lane_id", [], |row| {
             let lane = LaneState {
-                key,
-                paused: row.try_get("paused")?,
-                concurrency_cap: row.try_get("concurrency_cap")?,
-                weight: row.try_get("weight")?,
-                queued: row.try_get("queued")?,
-                scheduled: row.try_get("scheduled")?,
+                key: row::lane_key(row::text(row, "task_type")?, row::text_or_null(row, "ai_model")?),
+                paused: row.get("paused")?,
+                concurrency_cap: row.get("concurrency_cap")?,
+                weight: row.get("weight")?,
+                queued: row.get("queued")?,
+                scheduled: row.get("scheduled")?,
                 running: 0,
                 dirty: false,
             };
-            mirror.insert_lane(row.try_get("lane_id")?, lane);
-        }
-        for row in sqlx::query("SELECT host_id, name, lease_until_ms FROM hosts").fetch_all(&mut *conn).await? {
-            let host = HostState { name: Arc::from(row.try_get::<&str, _>("name")?), lease_until_ms: row.try_get("lease_until_ms")? };
-            mirror.hosts.insert(row.try_get("host_id")?, host);
-        }
-        let running = sqlx::query(
-            "SELECT r.seq, r.token, r.host_id, r.cancel_requested, t.id, t.lane_id, t.priority, t.attempt, t.max_attempts, t.lost \
-             FROM running r JOIN execution_tasks t ON t.seq = r.seq",
-        );
-        for row in running.fetch_all(&mut *conn).await? {
+            mirror.insert_lane(row.get("lane_id")?, lane);
+            Ok(())
+        })?;
+        row::all(conn, "SELECT host_id, name, lease_until_ms FROM hosts", [], |row| {
+            let host = HostState { name: Arc::from(row::text(row, "name")?), lease_until_ms: row.get("lease_until_ms")? };
+            mirror.hosts.insert(row.get("host_id")?, host);
+            Ok(())
+        })?;
+        let running = "SELECT r.seq, r.token, r.host_id, r.cancel_requested, t.id, t.lane_id, t.priority, t.attempt, t.max_attempts, t.lost \
+                       FROM running r JOIN execution_tasks t ON t.seq = r.seq";
+        row::all(conn, running, [], |row| {
             let task = RunningTask {
-                token: row.try_get("token")?,
-                host_id: row.try_get("host_id")?,
-                cancel_requested: row.try_get("cancel_requested")?,
-                id: row::task_id(row.try_get("id")?)?,
-                lane_id: row.try_get("lane_id")?,
-                priority: row::priority(row.try_get("priority")?),
-                attempt: row.try_get("attempt")?,
-                max_attempts: row.try_get("max_attempts")?,
-                lost: row.try_get("lost")?,
+                token: row.get("token")?,
+                host_id: row.get("host_id")?,
+                cancel_requested: row.get("cancel_requested")?,
+                id: row::task_id(row::text(row, "id")?)?,
+                lane_id: row.get("lane_id")?,
+                priority: row::priority(row::text(row, "priority")?),
+                attempt: row.get("attempt")?,
+                max_attempts: row.get("max_attempts")?,
+                lost: row.get("lost")?,
             };
-            mirror.start(row.try_get("seq")?, task);
-        }
-        for row in sqlx::query("SELECT name, value FROM counters").fetch_all(&mut *conn).await? {
-            match row.try_get::<&str, _>("name")? {
-                "token" => mirror.last_token = row.try_get("value")?,
-                "seq" => mirror.last_seq = row.try_get("value")?,
+            mirror.start(row.get("seq")?, task);
+            Ok(())
+        })?;
+        row::all(conn, "SELECT name, value FROM counters", [], |row| {
+            match row::text(row, "name")? {
+                "token" => mirror.last_token = row.get("value")?,
+                "seq" => mirror.last_seq = row.get("value")?,
                 other => return Err(damaged("the table counters", other)),
             }
-        }
-        mirror.next_due_ms = sqlx::query_scalar("SELECT min(run_at_ms) FROM scheduled").fetch_one(&mut *conn).await?;
+            Ok(())
+        })?;
+        mirror.next_due_ms = next_due(conn)?;
         Ok(mirror)
     }
 
@@ -176,6 +177,11 @@ impl Mirror {
     pub(super) fn due(&mut self, run_at_ms: i64) {
         self.next_due_ms = Some(self.next_due_ms.map_or(run_at_ms, |next| next.min(run_at_ms)));
     }
+}
+
+/// When the next scheduled task is due.
+pub(super) fn next_due(conn: &Connection) -> Result<Option<i64>> {
+    Ok(conn.prepare_cached("SELECT min(run_at_ms) FROM scheduled")?.query_row([], |row| row.get(0))?)
 }
 
 /// A lane as the trait shows it.

@@ -1,6 +1,6 @@
 //! The store on SQLite: one file, one host.
 //!
-//! * One writer with group commit ([`writer`]); readers on connections of their own, which WAL lets read beside it.
+//! * One writer with group commit ([`writer`]), on a thread of its own; readers on connections of their own, which WAL lets read beside it.
 //! * `synchronous=FULL`: what was acknowledged survives a power cut, not only a crash.
 //! * Hot rows are narrow and apart: `ready` is ordered as it is claimed, `running` is as small as the number of slots, `scheduled`
 //!   is ordered by time. `execution_tasks` is what people query.
@@ -8,9 +8,9 @@
 
 mod admin;
 mod blobs;
-mod bulk;
 mod change;
 mod claim;
+mod connection;
 mod error;
 mod finish;
 mod migrate;
@@ -28,9 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, SqlitePool};
-
+use self::connection::Readers;
 pub use self::migrate::{MIGRATIONS, MigrationReport, migrate};
 use self::tx::Rules;
 use self::writer::WriterHandle;
@@ -66,7 +64,7 @@ impl Default for SqliteOptions {
 /// A store in one SQLite file. Call [`SqliteStore::close`] to end it in good order; what was acknowledged is safe without.
 pub struct SqliteStore {
     writer: WriterHandle,
-    readers: SqlitePool,
+    readers: Readers,
     path: PathBuf,
     /// Held as long as the store is open; the system lets go of it when the process dies.
     lock: parking_lot::Mutex<Option<File>>,
@@ -93,39 +91,20 @@ impl SqliteStore {
     }
 
     async fn connect(path: &Path, options: SqliteOptions, lock: Option<File>) -> Result<Self> {
-        let connect = SqliteConnectOptions::new()
-            .filename(path)
-            .foreign_keys(false)
-            .busy_timeout(options.busy_timeout)
-            .statement_cache_capacity(256)
-            .disable_statement_logging();
-        let existed = path.exists();
-        let mut conn = connect
-            .clone()
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .pragma("cache_size", format!("-{}", options.cache_kib))
-            .pragma("temp_store", "memory")
-            // Pages are copied back into the file once the log holds so many; the same hot pages are then copied once for many commits.
-            .pragma("wal_autocheckpoint", "4000")
-            .pragma("journal_size_limit", "67108864")
-            .row_buffer_size(1024)
-            .thread_name(|_| "sqlite-writer".to_owned())
-            .connect()
-            .await?;
-        let report = migrate::migrate_connection(&mut conn, existed, false).await?;
-        if existed && !report.applied.is_empty() {
-            tracing::info!(applied = ?report.applied, "the database was migrated");
-        }
-        let rules = Rules { priority_step: options.priority_step, lanes_max: options.lanes_max };
-        let writer = WriterHandle::start(conn, rules).await?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(options.readers.max(1))
-            .acquire_timeout(Duration::from_secs(30))
-            .connect_with(connect.read_only(true).thread_name(|_| "sqlite-reader".to_owned()))
-            .await?;
-        Ok(Self { writer, readers, path: path.to_owned(), lock: parking_lot::Mutex::new(lock) })
+        let path = path.to_owned();
+        let connected = tokio::task::spawn_blocking(move || {
+            let existed = path.exists();
+            let conn = connection::open_writer(&path, &options)?;
+            let report = migrate::migrate_connection(&conn, existed, false)?;
+            if existed && !report.applied.is_empty() {
+                tracing::info!(applied = ?report.applied, "the database was migrated");
+            }
+            let readers = Readers::open(&path, &options)?;
+            let rules = Rules { priority_step: options.priority_step, lanes_max: options.lanes_max };
+            let writer = WriterHandle::start(conn, rules)?;
+            Ok(Self { writer, readers, path, lock: parking_lot::Mutex::new(lock) })
+        });
+        connected.await.map_err(|error| StoreError::Broken(format!("opening the database ended abnormally: {error}")))?
     }
 
     /// Finishes what was begun, closes every connection and lets go of the file. Verbs that come after are refused.

@@ -1,8 +1,6 @@
 //! Submissions and ends of attempts, rendered to what the tables hold. This happens in the caller's task, so that the one writer
 //! has nothing left to do but write.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 
 use crate::store::{Finish, Result, StoreError};
@@ -12,41 +10,41 @@ use crate::task::{LaneKey, LogLevel, NewTask, Outcome, Output, Priority};
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) id: crate::task::TaskId,
-    pub(super) id_text: Arc<str>,
+    pub(super) id_text: Box<str>,
     pub(super) lane: LaneKey,
     pub(super) priority: Priority,
-    pub(super) payload: Arc<str>,
-    pub(super) inputs: Option<Arc<str>>,
-    pub(super) tags: Option<Arc<str>>,
-    pub(super) limits: Option<Arc<str>>,
+    pub(super) payload: Box<str>,
+    pub(super) inputs: Option<Box<str>>,
+    pub(super) tags: Option<Box<str>>,
+    pub(super) limits: Option<Box<str>>,
     /// The inputs by name, with the blob each names.
-    pub(super) blobs: Vec<(String, Arc<str>)>,
+    pub(super) blobs: Vec<(String, Box<str>)>,
     pub(super) run_at_ms: i64,
     pub(super) max_attempts: u32,
-    pub(super) tenant: Option<Arc<str>>,
-    pub(super) idempotency_key: Option<Arc<str>>,
+    pub(super) tenant: Option<Box<str>>,
+    pub(super) idempotency_key: Option<Box<str>>,
     pub(super) digest: [u8; 32],
 }
 
 impl Prepared {
-    pub(super) fn new(task: NewTask) -> Result<Arc<Self>> {
-        let (idempotency_key, digest) = task.idempotency.map_or((None, [0; 32]), |(key, digest)| (Some(Arc::from(key.as_str())), digest));
-        Ok(Arc::new(Self {
+    pub(super) fn new(task: NewTask) -> Result<Self> {
+        let (idempotency_key, digest) = task.idempotency.map_or((None, [0; 32]), |(key, digest)| (Some(Box::from(key.as_str())), digest));
+        Ok(Self {
             id: task.id,
-            id_text: Arc::from(task.id.to_string()),
+            id_text: Box::from(task.id.to_string()),
             lane: task.lane,
             priority: task.priority,
-            payload: Arc::from(task.payload.get()),
+            payload: Box::<str>::from(task.payload),
             inputs: unless(task.plan.inputs.is_empty(), &task.plan.inputs)?,
             tags: unless(task.plan.tags.is_empty(), &task.plan.tags)?,
             limits: unless(task.plan.limits.is_empty(), &task.plan.limits)?,
-            blobs: task.plan.inputs.into_iter().map(|(name, input)| (name, Arc::from(input.blob.0.to_string()))).collect(),
+            blobs: task.plan.inputs.into_iter().map(|(name, input)| (name, Box::from(input.blob.0.to_string()))).collect(),
             run_at_ms: task.run_at.0,
             max_attempts: task.max_attempts.max(1),
-            tenant: task.tenant.map(|tenant| Arc::from(tenant.as_str())),
+            tenant: task.tenant.map(|tenant| Box::from(tenant.as_str())),
             idempotency_key,
             digest,
-        }))
+        })
     }
 }
 
@@ -55,17 +53,17 @@ impl Prepared {
 pub(super) struct PreparedLine {
     pub(super) at_ms: i64,
     pub(super) level: &'static str,
-    pub(super) message: Arc<str>,
-    pub(super) fields: Option<Arc<str>>,
+    pub(super) message: Box<str>,
+    pub(super) fields: Option<Box<str>>,
 }
 
 /// How an attempt ended, as rows.
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) outcome: Outcome,
-    pub(super) error: Option<Arc<str>>,
-    pub(super) receipt: Option<Arc<str>>,
-    pub(super) result: Option<Arc<str>>,
+    pub(super) error: Option<Box<str>>,
+    pub(super) receipt: Option<Box<str>>,
+    pub(super) result: Option<Box<str>>,
     pub(super) started_at_ms: Option<i64>,
     pub(super) finished_at_ms: i64,
     pub(super) logs: Vec<PreparedLine>,
@@ -74,39 +72,39 @@ pub(super) struct Ended {
 
 impl Ended {
     /// An end that no guest had a part in.
-    pub(super) fn without_run(outcome: Outcome, error: Option<&str>, finished_at_ms: i64) -> Arc<Self> {
-        Arc::new(Self {
+    pub(super) fn without_run(outcome: Outcome, error: Option<&str>, finished_at_ms: i64) -> Self {
+        Self {
             outcome,
-            error: error.map(Arc::from),
+            error: error.map(Box::from),
             receipt: None,
             result: None,
             started_at_ms: None,
             finished_at_ms,
             logs: Vec::new(),
             outputs: Vec::new(),
-        })
+        }
     }
 
-    pub(super) fn new(finish: Finish) -> Result<Arc<Self>> {
+    pub(super) fn new(finish: Finish) -> Result<Self> {
         let logs = finish.logs.into_iter().map(|line| {
             Ok(PreparedLine {
                 at_ms: line.at_ms.0,
                 level: level_name(line.level),
-                message: Arc::from(line.message),
+                message: Box::from(line.message),
                 fields: unless(line.fields.is_empty(), &line.fields)?,
             })
         });
         let succeeded = finish.outcome == Outcome::Succeeded;
-        Ok(Arc::new(Self {
+        Ok(Self {
             outcome: finish.outcome,
-            error: finish.error.map(Arc::from),
+            error: finish.error.map(Box::from),
             receipt: unless(false, &finish.receipt)?,
-            result: finish.result.filter(|_| succeeded).map(Arc::from),
+            result: finish.result.filter(|_| succeeded),
             started_at_ms: Some(finish.started_at.0),
             finished_at_ms: finish.finished_at.0,
             logs: logs.collect::<Result<_>>()?,
             outputs: if succeeded { finish.outputs } else { Vec::new() },
-        }))
+        })
     }
 }
 
@@ -122,10 +120,10 @@ pub(super) fn level_name(level: LogLevel) -> &'static str {
 }
 
 /// JSON text, or nothing when there is nothing to say.
-fn unless(silent: bool, value: &impl Serialize) -> Result<Option<Arc<str>>> {
+fn unless(silent: bool, value: &impl Serialize) -> Result<Option<Box<str>>> {
     if silent {
         return Ok(None);
     }
     let text = serde_json::to_string(value).map_err(|error| StoreError::Broken(format!("a value cannot be written as JSON: {error}")))?;
-    Ok(Some(Arc::from(text)))
+    Ok(Some(Box::from(text)))
 }

@@ -1,9 +1,8 @@
 //! Stored text back to checked types.
 
+use rusqlite::Row;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
 
 use super::error::damaged;
 use crate::clock::UnixMs;
@@ -64,30 +63,68 @@ pub(super) fn idempotency_key(text: Option<&str>) -> Option<IdempotencyKey> {
     text.and_then(|text| IdempotencyKey::new(text).ok())
 }
 
+/// A text column, borrowed from the row.
+pub(super) fn text<'r>(row: &'r Row<'_>, column: &str) -> Result<&'r str> {
+    row.get_ref(column)?.as_str().map_err(|error| damaged(&format!("the column {column}"), error))
+}
+
+/// A text column that may be NULL, borrowed from the row.
+pub(super) fn text_or_null<'r>(row: &'r Row<'_>, column: &str) -> Result<Option<&'r str>> {
+    row.get_ref(column)?.as_str_or_null().map_err(|error| damaged(&format!("the column {column}"), error))
+}
+
 /// A whole task, from a row with [`TASK_COLUMNS`].
-pub(super) fn task(row: &SqliteRow) -> Result<Task> {
-    let outcome: Option<&str> = row.try_get("outcome")?;
-    let receipt: Option<&str> = row.try_get("receipt")?;
+pub(super) fn task(row: &Row<'_>) -> Result<Task> {
+    let outcome = text_or_null(row, "outcome")?;
+    let receipt = text_or_null(row, "receipt")?;
     Ok(Task {
-        id: task_id(row.try_get("id")?)?,
-        lane: lane_key(row.try_get("task_type")?, row.try_get("ai_model")?),
-        priority: priority(row.try_get("priority")?),
-        state: row.try_get::<&str, _>("state")?.parse().map_err(|error| damaged("a task's state", error))?,
-        payload: json(row.try_get("payload")?)?,
-        plan: plan(row.try_get("inputs")?, row.try_get("tags")?, row.try_get("limits")?)?,
-        result: row.try_get::<Option<String>, _>("result")?.map(json).transpose()?,
+        id: task_id(text(row, "id")?)?,
+        lane: lane_key(text(row, "task_type")?, text_or_null(row, "ai_model")?),
+        priority: priority(text(row, "priority")?),
+        state: text(row, "state")?.parse().map_err(|error| damaged("a task's state", error))?,
+        payload: json(row.get("payload")?)?,
+        plan: plan(text_or_null(row, "inputs")?, text_or_null(row, "tags")?, text_or_null(row, "limits")?)?,
+        result: row.get::<_, Option<String>>("result")?.map(json).transpose()?,
         outcome: outcome.map(str::parse).transpose().map_err(|error| damaged("a task's outcome", error))?,
-        error: row.try_get("error")?,
+        error: row.get("error")?,
         receipt: receipt.map(serde_json::from_str).transpose().map_err(|error| damaged("a task's receipt", error))?,
-        attempt: row.try_get("attempt")?,
-        max_attempts: row.try_get("max_attempts")?,
-        tenant: tenant(row.try_get("tenant")?),
-        idempotency_key: idempotency_key(row.try_get("idempotency_key")?),
-        created_at: UnixMs(row.try_get("created_at_ms")?),
-        run_at: UnixMs(row.try_get("run_at_ms")?),
-        started_at: row.try_get::<Option<i64>, _>("started_at_ms")?.map(UnixMs),
-        finished_at: row.try_get::<Option<i64>, _>("finished_at_ms")?.map(UnixMs),
+        attempt: row.get("attempt")?,
+        max_attempts: row.get("max_attempts")?,
+        tenant: tenant(text_or_null(row, "tenant")?),
+        idempotency_key: idempotency_key(text_or_null(row, "idempotency_key")?),
+        created_at: UnixMs(row.get("created_at_ms")?),
+        run_at: UnixMs(row.get("run_at_ms")?),
+        started_at: row.get::<_, Option<i64>>("started_at_ms")?.map(UnixMs),
+        finished_at: row.get::<_, Option<i64>>("finished_at_ms")?.map(UnixMs),
     })
+}
+
+/// Every row of a query, made into `T`.
+pub(super) fn all<T>(
+    conn: &rusqlite::Connection,
+    sql: &str,
+    params: impl rusqlite::Params,
+    mut make: impl FnMut(&Row<'_>) -> Result<T>,
+) -> Result<Vec<T>> {
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query(params)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(make(row)?);
+    }
+    Ok(found)
+}
+
+/// The first row of a query, made into `T`.
+pub(super) fn first<T>(
+    conn: &rusqlite::Connection,
+    sql: &str,
+    params: impl rusqlite::Params,
+    make: impl FnOnce(&Row<'_>) -> Result<T>,
+) -> Result<Option<T>> {
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query(params)?;
+    rows.next()?.map(make).transpose()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The one writer. It owns the only connection that writes, takes whatever requests wait, runs them in one transaction and answers
+//! The one writer, on a thread of its own. It owns the only connection that writes, takes whatever requests wait, runs them in one transaction and answers
 //! after the commit. So an answer means "on disk", and a thousand callers share the price of one flush.
 //!
 //! A request must not suffer from its neighbours. A refusal ([`StoreError::Conflict`]) is found before anything of the request is
@@ -10,11 +10,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
 
-use async_trait::async_trait;
-use sqlx::{Connection as _, SqliteConnection};
+use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use super::connection::closed;
 use super::finish::GiveBack;
 use super::mirror::Mirror;
 use super::tx::{Rules, Tx};
@@ -41,12 +42,11 @@ pub(super) enum Turn {
 }
 
 /// Something to do in a transaction. It may be run twice, when the group it was in had to be rolled back.
-#[async_trait]
 pub(super) trait Verb: Send + Sync + 'static {
     type Answer: Send + 'static;
 
     /// Does it. A [`StoreError::Conflict`] must come before the first write.
-    async fn apply(&self, tx: &mut Tx<'_>) -> Result<Self::Answer>;
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<Self::Answer>;
 
     /// About how many rows it writes.
     fn rows(&self) -> usize {
@@ -64,9 +64,8 @@ pub(super) trait Verb: Send + Sync + 'static {
     }
 }
 
-#[async_trait]
 trait Pending: Send {
-    async fn apply(&mut self, tx: &mut Tx<'_>) -> Result<()>;
+    fn apply(&mut self, tx: &mut Tx<'_>) -> Result<()>;
     /// Tells the caller; what has to be taken back when there is none any more.
     fn answer(self: Box<Self>) -> Option<GiveBack>;
     fn fail(self: Box<Self>, error: StoreError);
@@ -80,14 +79,13 @@ struct Waiting<V: Verb> {
     reply: oneshot::Sender<Result<V::Answer>>,
 }
 
-#[async_trait]
 impl<V: Verb> Pending for Waiting<V> {
-    async fn apply(&mut self, tx: &mut Tx<'_>) -> Result<()> {
+    fn apply(&mut self, tx: &mut Tx<'_>) -> Result<()> {
         // Nobody waits any more, and nothing was promised. A claim made now would be held by nobody.
         if self.reply.is_closed() {
             return Ok(());
         }
-        match self.verb.apply(tx).await {
+        match self.verb.apply(tx) {
             Err(error) if !matches!(error, StoreError::Conflict(_)) => Err(error),
             answer => {
                 self.answer = Some(answer);
@@ -126,18 +124,19 @@ pub(super) struct Counts {
 pub(super) struct WriterHandle {
     queue: parking_lot::Mutex<Option<mpsc::Sender<Box<dyn Pending>>>>,
     pub(super) counts: Arc<Counts>,
-    task: tokio::sync::Mutex<Option<tokio::task::JoinHandle<()>>>,
+    thread: parking_lot::Mutex<Option<JoinHandle<()>>>,
 }
 
 impl WriterHandle {
     /// Starts the writer on its connection.
-    pub(super) async fn start(mut conn: SqliteConnection, rules: Rules) -> Result<Self> {
-        let mirror = Mirror::load(&mut conn).await?;
+    pub(super) fn start(conn: Connection, rules: Rules) -> Result<Self> {
+        let mirror = Mirror::load(&conn)?;
         let (sender, queue) = mpsc::channel(QUEUE_REQUESTS);
         let counts = Arc::new(Counts::default());
         let writer = Writer { conn, mirror: Some(mirror), rules, queue, counts: Arc::clone(&counts) };
-        let task = tokio::spawn(writer.run());
-        Ok(Self { queue: parking_lot::Mutex::new(Some(sender)), counts, task: tokio::sync::Mutex::new(Some(task)) })
+        let thread = std::thread::Builder::new().name("sqlite-writer".to_owned()).spawn(move || writer.run());
+        let thread = thread.map_err(|error| StoreError::Unavailable(format!("no thread for the database writer: {error}")))?;
+        Ok(Self { queue: parking_lot::Mutex::new(Some(sender)), counts, thread: parking_lot::Mutex::new(Some(thread)) })
     }
 
     /// Runs a verb in the next group and returns once it is durable.
@@ -152,20 +151,17 @@ impl WriterHandle {
     /// Takes no more requests, finishes those that wait, and closes the connection.
     pub(super) async fn close(&self) {
         self.queue.lock().take();
-        if let Some(task) = self.task.lock().await.take()
-            && task.await.is_err()
-        {
+        let thread = self.thread.lock().take();
+        let Some(thread) = thread else { return };
+        let ended = tokio::task::spawn_blocking(move || thread.join().is_ok()).await;
+        if !ended.unwrap_or(false) {
             tracing::error!("the database writer ended by a panic");
         }
     }
 }
 
-fn closed() -> StoreError {
-    StoreError::Unavailable("the store is closed".to_owned())
-}
-
 struct Writer {
-    conn: SqliteConnection,
+    conn: Connection,
     /// `None` after a rollback, until it has been read again.
     mirror: Option<Mirror>,
     rules: Rules,
@@ -174,26 +170,26 @@ struct Writer {
 }
 
 impl Writer {
-    async fn run(mut self) {
+    fn run(mut self) {
         let mut last_group = 0;
         let mut bulk = VecDeque::new();
         loop {
             let mut first = None;
             if bulk.is_empty() {
-                first = self.queue.recv().await;
+                first = self.queue.blocking_recv();
                 if first.is_none() {
                     break;
                 }
             }
             if last_group > 1 {
                 // Those who were answered a moment ago are about to ask again: one turn lets them into this group.
-                tokio::task::yield_now().await;
+                std::thread::yield_now();
             }
             let group = self.next_group(first, &mut bulk);
             last_group = group.len();
-            self.run_group(group).await;
+            self.run_group(group);
         }
-        if let Err(error) = self.conn.close().await {
+        if let Err((_, error)) = self.conn.close() {
             tracing::warn!(%error, "the database connection was not closed cleanly");
         }
     }
@@ -224,19 +220,19 @@ impl Writer {
         group
     }
 
-    async fn run_group(&mut self, mut group: Vec<Box<dyn Pending>>) {
-        match self.commit(&mut group).await {
-            Ok(()) => self.answer(group).await,
+    fn run_group(&mut self, mut group: Vec<Box<dyn Pending>>) {
+        match self.commit(&mut group) {
+            Ok(()) => self.answer(group),
             Err(error) => match <[_; 1]>::try_from(group) {
                 Ok([single]) => single.fail(error),
                 Err(group) => {
                     tracing::debug!(%error, requests = group.len(), "a group of requests was rolled back; each runs alone now");
                     for request in group {
                         let mut alone = [request];
-                        let done = self.commit(&mut alone).await;
+                        let done = self.commit(&mut alone);
                         let [request] = alone;
                         match done {
-                            Ok(()) => self.answer(vec![request]).await,
+                            Ok(()) => self.answer(vec![request]),
                             Err(error) => request.fail(error),
                         }
                     }
@@ -245,42 +241,43 @@ impl Writer {
         }
     }
 
-    async fn answer(&mut self, group: Vec<Box<dyn Pending>>) {
+    fn answer(&mut self, group: Vec<Box<dyn Pending>>) {
         // To a vector first: the others are told before anything is taken back.
         let undo: Vec<GiveBack> = group.into_iter().filter_map(|request| request.answer()).collect();
         for verb in undo {
             let (reply, _nobody_waits_but_it_must_run) = oneshot::channel();
             let mut alone: [Box<dyn Pending>; 1] = [Box::new(Waiting { verb, answer: None, reply })];
-            if let Err(error) = self.commit(&mut alone).await {
+            if let Err(error) = self.commit(&mut alone) {
                 tracing::warn!(%error, "tasks whose claimer is gone were not given back; they wait for its lease to end");
             }
         }
     }
 
-    async fn commit(&mut self, group: &mut [Box<dyn Pending>]) -> Result<()> {
-        let done = self.try_commit(group).await;
+    fn commit(&mut self, group: &mut [Box<dyn Pending>]) -> Result<()> {
+        let done = self.try_commit(group);
         if done.is_ok() {
             self.counts.commits.fetch_add(1, Ordering::Relaxed);
         } else {
             self.mirror = None;
             // When no transaction is open any more there is nothing to roll back, which is just as well.
-            let _ = sqlx::raw_sql("ROLLBACK").execute(&mut self.conn).await;
+            let _ = self.conn.execute_batch("ROLLBACK");
         }
         done
     }
 
-    async fn try_commit(&mut self, group: &mut [Box<dyn Pending>]) -> Result<()> {
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut self.conn).await?;
+    fn try_commit(&mut self, group: &mut [Box<dyn Pending>]) -> Result<()> {
+        let run = |sql: &str| -> Result<usize> { Ok(self.conn.prepare_cached(sql)?.execute([])?) };
+        run("BEGIN IMMEDIATE")?;
         let mirror = match &mut self.mirror {
             Some(mirror) => mirror,
-            none => none.insert(Mirror::load(&mut self.conn).await?),
+            none => none.insert(Mirror::load(&self.conn)?),
         };
-        let mut tx = Tx::new(&mut self.conn, mirror, self.rules);
+        let mut tx = Tx { conn: &self.conn, mirror, rules: self.rules };
         for request in group {
-            request.apply(&mut tx).await?;
+            request.apply(&mut tx)?;
         }
-        tx.finish().await?;
-        sqlx::query("COMMIT").execute(&mut self.conn).await?;
+        tx.finish()?;
+        run("COMMIT")?;
         Ok(())
     }
 }
