@@ -46,6 +46,10 @@ macro_rules! section {
     };
 }
 
+mod stripe_webhook;
+
+pub use stripe_webhook::{StripeMode, StripeWebhookSection};
+
 section! {
     /// Everything that can be configured.
     Config {
@@ -65,6 +69,8 @@ section! {
         limits: LimitsSection,
         /// The HTTP side.
         http: Http,
+        /// Stripe.
+        stripe: Stripe,
         /// The host's own log.
         log: Log,
         /// Defaults of task types.
@@ -159,6 +165,14 @@ section! {
         event_streams: usize,
         /// Events kept for clients that reconnect.
         event_ring: usize,
+    }
+}
+
+section! {
+    /// Stripe.
+    Stripe {
+        /// Where its events come in.
+        webhook: StripeWebhookSection,
     }
 }
 
@@ -307,10 +321,12 @@ impl ClientEnvironment {
     }
 }
 
+/// Says what is wrong and in which line, and does not show the line: there may be a secret in it.
 fn parse_table(origin: &str, text: &str) -> Result<toml::Table, ConfigError> {
-    text.parse().map_err(|error: toml::de::Error| ConfigError::Wrong {
-        origin: origin.to_owned(),
-        message: error.to_string().trim_end().to_owned(),
+    text.parse().map_err(|error: toml::de::Error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        ConfigError::Wrong { origin: origin.to_owned(), message: format!("line {line}: {}", error.message()) }
     })
 }
 
@@ -327,6 +343,9 @@ fn build(origin: &str, table: toml::Table) -> Result<Config, ConfigError> {
         if zero {
             return Err(wrong(format!("{name} is too small to work with")));
         }
+    }
+    if let Some(why) = config.stripe.webhook.wrong() {
+        return Err(wrong(why));
     }
     Ok(config)
 }
@@ -387,6 +406,25 @@ mod tests {
         );
         let config = config.expect("good");
         assert_eq!((config.queue.poll_ms, config.queue.lease_ms, config.host_name.as_str()), (8, 9, "a b"));
+    }
+
+    #[test]
+    fn secrets_come_from_either_and_are_in_no_message() {
+        let file = "[stripe.webhook]\nsecrets = [\"whsec_a\", \"whsec_b\"]";
+        assert_eq!(from(file, &[]).expect("good").stripe.webhook.secrets.0.len(), 2);
+        let config = from("", &[("TASKWARDEN_STRIPE__WEBHOOK__SECRETS", "whsec_deep")]).expect("good");
+        assert_eq!(config.stripe.webhook.secrets.0.len(), 1);
+        assert!(!format!("{config:?}").contains("deep"));
+        for (file, environment) in [
+            ("[stripe.webhook]\nsecrets = [\"whsec_deep ]", vec![]),
+            ("[stripe.webhook]\nsecrets = { a = \"whsec_deep\" }", vec![]),
+            ("[stripe.webhook]\nsecrets = [\"whsec_deep\\n\"]", vec![]),
+            ("", vec![("TASKWARDEN_STRIPE__WEBHOOK__SECRETS", " whsec_deep")]),
+            ("", vec![("TASKWARDEN_STRIPE__WEBHOOK__SECRETS", "[\"whsec_deep\", 7]")]),
+        ] {
+            let refusal = from(file, &environment).expect_err(file);
+            assert!(!refusal.contains("deep"), "{refusal}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod event;
 pub mod http;
 pub mod limits;
 pub mod metrics;
+pub mod native;
 pub mod plugin;
 pub mod registry;
 pub mod runtime;

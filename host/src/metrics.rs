@@ -51,6 +51,11 @@ struct OfRoute {
     route: String,
 }
 
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfVerdict {
+    verdict: &'static str,
+}
+
 fn seconds_from_a_millisecond() -> Histogram {
     Histogram::new(exponential_buckets(0.001, 4.0, 10))
 }
@@ -72,6 +77,8 @@ pub struct Metrics {
     lane_running: Family<OfLane, Gauge>,
     requests: Family<OfRequest, Counter>,
     request_seconds: Family<OfRoute, Histogram, fn() -> Histogram>,
+    stripe_events: Family<OfVerdict, Counter>,
+    stripe_refused: Family<OfVerdict, Counter>,
     /// Attempts that run on this host now.
     pub running: Gauge,
     /// Results that came after their lease was lost, and were dropped.
@@ -116,6 +123,8 @@ impl Metrics {
             lane_running: Family::default(),
             requests: Family::default(),
             request_seconds: Family::new_with_constructor(seconds_from_a_millisecond),
+            stripe_events: Family::default(),
+            stripe_refused: Family::default(),
             running: Gauge::default(),
             stale_results: Counter::default(),
             reaped: Counter::default(),
@@ -137,6 +146,12 @@ impl Metrics {
         registry.register("lane_running_tasks", "Tasks that run, per lane, on all hosts", made.lane_running.clone());
         registry.register("http_requests", "Requests answered", made.requests.clone());
         registry.register("http_request_seconds", "From the request's head to the answer's head", made.request_seconds.clone());
+        registry.register(
+            "stripe_events",
+            "Events of Stripe's that were genuine, by what was decided about them",
+            made.stripe_events.clone(),
+        );
+        registry.register("stripe_events_refused", "Events that were not taken for Stripe's, by why", made.stripe_refused.clone());
         registry.register("running_attempts", "Attempts that run on this host", made.running.clone());
         registry.register("results_stale", "Results that came after their lease was lost", made.stale_results.clone());
         registry.register("tasks_reaped", "Tasks taken back from hosts that died", made.reaped.clone());
@@ -166,6 +181,16 @@ impl Metrics {
         } else {
             metrics.retried.inc();
         }
+    }
+
+    /// An event of Stripe's was genuine.
+    pub fn stripe_event(&self, verdict: &'static str) {
+        self.stripe_events.get_or_create(&OfVerdict { verdict }).inc();
+    }
+
+    /// Something was not taken for an event of Stripe's.
+    pub fn stripe_refused(&self, verdict: &'static str) {
+        self.stripe_refused.get_or_create(&OfVerdict { verdict }).inc();
     }
 
     /// How full the lanes are, as the store's own counters say.

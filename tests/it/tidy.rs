@@ -10,7 +10,7 @@ const FLOORS: [&[&str]; 7] = [
     &["task", "limits", "clock", "event", "secret"],
     &["plugin", "stripe", "config", "metrics", "builtin", "telemetry", "token"],
     &["store", "runtime"],
-    &["registry"],
+    &["registry", "native"],
     &["http", "scheduler"],
     &["app"],
     &["cli", "main", "lib"],

@@ -16,11 +16,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::SharedClock;
-use crate::config::{AuthMode, Config};
+use crate::config::{AuthMode, Config, StripeMode};
 use crate::event::{Bells, EventBus};
-use crate::http::{self, ApiConfig, ApiState, TaskDefaults};
+use crate::http::{self, ApiConfig, ApiState, StripeEndpoint, TaskDefaults};
 use crate::limits::Limit;
 use crate::metrics::Metrics;
+use crate::native::stripe_event::ProcessStripeEvent;
 use crate::registry::Registry;
 use crate::runtime::{Runtime, RuntimeConfig};
 use crate::scheduler::{self, SchedulerConfig, SchedulerParts};
@@ -63,7 +64,7 @@ impl Host {
             ceilings: config.ceilings(),
             changing: tokio::sync::Mutex::new(()),
         });
-        plugins.add_native(native_tasks())?;
+        plugins.add_native(native_tasks(&shared_store, &clock))?;
         plugins.load_all().await?;
 
         let parts = SchedulerParts {
@@ -119,8 +120,8 @@ impl Host {
 }
 
 /// What this host runs itself.
-fn native_tasks() -> Vec<Arc<dyn NativeTask>> {
-    Vec::new()
+fn native_tasks(store: &Arc<dyn Store>, clock: &SharedClock) -> Vec<Arc<dyn NativeTask>> {
+    vec![Arc::new(ProcessStripeEvent { store: Arc::clone(store), clock: Arc::clone(clock) })]
 }
 
 /// The database's file.
@@ -223,7 +224,27 @@ fn api_config(config: &Config) -> ApiConfig {
         ceilings: config.ceilings(),
         requests_max: config.http.concurrent_requests,
         streams_max: config.http.event_streams,
+        stripe: stripe_endpoint(config),
         ..ApiConfig::default()
+    }
+}
+
+fn stripe_endpoint(config: &Config) -> StripeEndpoint {
+    let webhook = &config.stripe.webhook;
+    StripeEndpoint {
+        secrets: webhook.secrets.0.clone(),
+        livemode: match webhook.mode {
+            StripeMode::Any => None,
+            StripeMode::Live => Some(true),
+            StripeMode::Test => Some(false),
+        },
+        account: match webhook.account.as_str() {
+            "any" => None,
+            "own" => Some(String::new()),
+            account => Some(account.to_owned()),
+        },
+        tolerance_s: webhook.tolerance_s,
+        body_bytes_max: webhook.body_bytes,
     }
 }
 

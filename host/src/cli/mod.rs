@@ -5,6 +5,7 @@
 mod arguments;
 mod client;
 mod config;
+mod income;
 mod migrate;
 pub mod plugin;
 mod serve;
@@ -37,6 +38,8 @@ enum Command {
     Token(token::TokenArgs),
     /// Check messages from Stripe
     Stripe(stripe::StripeArgs),
+    /// Check the income that is kept
+    Income(income::IncomeArgs),
     /// Bring a database up to date, or say what that would do
     Migrate(migrate::MigrateArgs),
     /// Show and check settings
@@ -55,6 +58,7 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Plugin(args) => plugin::run(args),
         Command::Token(args) => token::run(args),
         Command::Stripe(args) => stripe::run(args),
+        Command::Income(args) => income::run(args),
         Command::Migrate(args) => migrate::run(args),
         Command::Config(args) => config::run(args),
     };

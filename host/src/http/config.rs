@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::webhook::StripeEndpoint;
 use crate::limits::Limits;
 use crate::task::{Priority, TaskType};
 
@@ -77,6 +78,8 @@ pub struct ApiConfig {
     pub body_total_timeout: Duration,
     /// How often an event stream says that it is alive.
     pub heartbeat: Duration,
+    /// Where Stripe's events come in.
+    pub stripe: StripeEndpoint,
     /// How long requests under way may take to end once the host is asked to stop.
     pub drain_timeout: Duration,
 }
@@ -106,6 +109,7 @@ impl Default for ApiConfig {
             body_idle_timeout: Duration::from_secs(15),
             body_total_timeout: Duration::from_secs(120),
             heartbeat: Duration::from_secs(15),
+            stripe: StripeEndpoint::default(),
             drain_timeout: Duration::from_secs(20),
         }
     }

@@ -8,6 +8,7 @@ mod body;
 mod config;
 mod events;
 mod health;
+mod income;
 mod json;
 mod limits;
 mod metrics;
@@ -19,6 +20,7 @@ mod serve;
 mod submit;
 mod tasks;
 mod watch;
+mod webhook;
 mod wire;
 
 use std::sync::Arc;
@@ -39,6 +41,7 @@ use utoipa_axum::routes;
 pub use config::{ApiConfig, AuthMode, TaskDefaults};
 pub use openapi::document as openapi_document;
 pub use serve::serve;
+pub use webhook::StripeEndpoint;
 
 use crate::clock::SharedClock;
 use crate::event::{Bells, EventBus};
@@ -136,6 +139,7 @@ pub fn router(state: ApiState, shutdown: CancellationToken) -> Router {
         .merge(submit_routes().route_layer(needs(TokenScope::Submit)))
         .merge(read_routes().route_layer(needs(TokenScope::Read)))
         .merge(admin_routes().route_layer(needs(TokenScope::Admin)))
+        .merge(signed_routes())
         // Health and metrics stay outside of this: they must answer when nothing else does.
         .route_layer(from_fn_with_state(Arc::clone(&api), limits::admit));
     let measured = OpenApiRouter::new().routes(routes!(metrics::metrics)).route_layer(needs(TokenScope::Read));
@@ -172,6 +176,7 @@ fn read_routes() -> Routes {
         .routes(routes!(events::events))
         .routes(routes!(blobs::download))
         .routes(routes!(plugins::list))
+        .routes(routes!(income::read))
 }
 
 fn admin_routes() -> Routes {
@@ -185,6 +190,11 @@ fn admin_routes() -> Routes {
         .routes(routes!(admin::tokens::list, admin::tokens::create))
         .routes(routes!(admin::tokens::revoke))
         .routes(routes!(admin::routes::list))
+}
+
+/// What proves itself by a signature instead of a token.
+fn signed_routes() -> Routes {
+    OpenApiRouter::new().routes(routes!(webhook::receive))
 }
 
 fn open_routes() -> Routes {

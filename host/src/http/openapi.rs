@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ComponentsBuilder, Info, OpenApi, OpenApiBuilder, SecurityRequirement};
 
-use super::{Routes, admin_routes, metrics, open_routes, read_routes, submit_routes};
+use super::{Routes, admin_routes, metrics, open_routes, read_routes, signed_routes, submit_routes};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -17,6 +17,7 @@ pub fn document() -> OpenApi {
         (submit_routes(), Some("submit")),
         (read_routes().merge(measured), Some("read")),
         (admin_routes(), Some("admin")),
+        (signed_routes(), None),
         (open_routes(), None),
     ] {
         let mut part = routes.into_openapi();

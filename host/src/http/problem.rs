@@ -50,6 +50,10 @@ pub(super) enum Code {
     RequestTimeout,
     /// The artifact is not a plugin that this host can run.
     PluginRefused,
+    /// A webhook is not signed, or not as it should be.
+    InvalidSignature,
+    /// No secret is configured by which a webhook could be believed.
+    WebhookNotConfigured,
     /// Another plugin takes the same tasks.
     RouteTie,
     /// A built-in plugin cannot be removed.
@@ -210,7 +214,7 @@ impl From<Conflict> for Problem {
             },
             Conflict::TooManyLanes { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, Code::TooManyLanes, detail).at("task_type"),
             Conflict::NoSuchBlob { index, input } => Self::invalid_field(format!("tasks[{index}].inputs.{input}.blob"), detail),
-            Conflict::LeaseLost => Self::internal(&detail),
+            Conflict::LeaseLost | Conflict::Money(_) => Self::internal(&detail),
         }
     }
 }

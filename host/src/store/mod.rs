@@ -2,6 +2,7 @@
 //! conformance suite holds all of them to the same behaviour. The only users of rusqlite and sqlx are below this module.
 
 pub mod sqlite;
+pub mod stripe;
 
 use std::sync::Arc;
 
@@ -10,6 +11,8 @@ use bytes::Bytes;
 
 use crate::clock::UnixMs;
 use crate::limits::LimitSet;
+use crate::store::stripe::{IncomeStore, StripeStore};
+use crate::stripe::income::Overflow;
 use crate::task::{
     AiModel, BlobId, IdempotencyKey, LaneKey, LogLine, NewTask, Next, Outcome, Output, Priority, Receipt, Task, TaskId, TaskPlan,
     TaskState, TaskType, Tenant,
@@ -60,6 +63,9 @@ pub enum Conflict {
     /// The claim this write belongs to is no longer held.
     #[error("the lease on this task was lost")]
     LeaseLost,
+    /// Sums of money that cannot be true.
+    #[error(transparent)]
+    Money(Overflow),
 }
 
 /// Answer of every verb.
@@ -435,6 +441,6 @@ pub trait AdminStore: Send + Sync + 'static {
 }
 
 /// All of it: what `app` builds and hands out.
-pub trait Store: TaskStore + BlobStore + AdminStore {}
+pub trait Store: TaskStore + BlobStore + AdminStore + StripeStore + IncomeStore {}
 
-impl<T: TaskStore + BlobStore + AdminStore> Store for T {}
+impl<T: TaskStore + BlobStore + AdminStore + StripeStore + IncomeStore> Store for T {}

@@ -10,6 +10,9 @@ use super::kind::{Subject, subject};
 use super::ledger::Owner;
 use crate::clock::UnixMs;
 
+/// The type of the tasks that process events. Their payload is `{"event": ID}`.
+pub const TASK_TYPE: &str = "stripe.event";
+
 /// Longest id and type that are read. Stripe's own are far shorter.
 const NAME_CHARS_MAX: usize = 255;
 

@@ -135,6 +135,25 @@ impl Figures {
         self.net = all.into_iter().try_fold(0_i64, i64::checked_add).ok_or(Overflow)?;
         Ok(())
     }
+
+    /// The figures before these were added.
+    ///
+    /// # Errors
+    /// [`Overflow`].
+    pub fn minus(self, late: Self) -> Result<Self, Overflow> {
+        let less = |now: i64, late: i64| now.checked_sub(late).ok_or(Overflow);
+        Ok(Self {
+            count: less(self.count, late.count)?,
+            gross: less(self.gross, late.gross)?,
+            refunds: less(self.refunds, late.refunds)?,
+            disputes: less(self.disputes, late.disputes)?,
+            fees: less(self.fees, late.fees)?,
+            other: less(self.other, late.other)?,
+            net: less(self.net, late.net)?,
+            payouts: less(self.payouts, late.payouts)?,
+            unclassified: less(self.unclassified, late.unclassified)?,
+        })
+    }
 }
 
 #[cfg(test)]

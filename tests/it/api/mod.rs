@@ -6,9 +6,11 @@ mod auth;
 mod blobs;
 mod events;
 mod hostile;
+mod income;
 mod openapi;
 mod serving;
 mod tasks;
+mod webhooks;
 
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
@@ -109,6 +111,7 @@ impl Server {
             plugins.install(artifact(manifest).into()).await.expect("installed");
         }
         let mut config = ApiConfig { auth: AuthMode::LoopbackOpen, ..ApiConfig::default() };
+        config.stripe.secrets = vec![webhooks::secret("whsec_test_secret")];
         edit(&mut config);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");

@@ -6,4 +6,5 @@ mod histories;
 mod migration;
 mod speed;
 mod sqlite;
+mod stripe;
 pub(crate) mod support;

@@ -71,7 +71,7 @@ fn scope_back(scope: &str, name: String) -> Result<LimitScope> {
 }
 
 /// The two ways to the tables of this module: a whole store, or only the administrator's part of one.
-trait Parts: Send + Sync + 'static {
+pub(super) trait Parts: Send + Sync + 'static {
     fn writer(&self) -> &WriterHandle;
     fn readers(&self) -> &Readers;
 }

@@ -20,8 +20,15 @@ macro_rules! migrations {
 }
 
 /// Every migration in order: its name, which begins with its number, and its text.
-pub const MIGRATIONS: &[(&str, &str)] =
-    migrations!("0001_execution_tasks", "0002_ai_model", "0003_lanes", "0004_task_records", "0005_blobs", "0006_administration",);
+pub const MIGRATIONS: &[(&str, &str)] = migrations!(
+    "0001_execution_tasks",
+    "0002_ai_model",
+    "0003_lanes",
+    "0004_task_records",
+    "0005_blobs",
+    "0006_administration",
+    "0007_stripe",
+);
 
 /// What a migration did, or would do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -18,6 +18,7 @@ mod mirror;
 mod prepared;
 mod read;
 mod row;
+mod stripe;
 mod submit;
 mod tasks;
 mod tx;

@@ -95,6 +95,9 @@ fn page(conn: &Connection, filter: &TaskFilter) -> Result<TaskPage> {
             [task_type, ai_model],
             |row| Ok(row.get(0)?),
         )?;
+        if found.is_empty() {
+            return Ok(TaskPage { tasks: Vec::new(), next: None });
+        }
         if found.len() <= LANES_SOUGHT {
             lanes = Some(found);
         }
