@@ -11,6 +11,7 @@ mod machine;
 mod sandbox;
 mod table;
 mod throughput;
+mod webhooks;
 
 use std::path::PathBuf;
 
@@ -41,7 +42,7 @@ impl Bench {
     }
 }
 
-const PARTS: [&str; 5] = ["dispatch", "throughput", "latency", "flood", "fuel"];
+const PARTS: [&str; 6] = ["dispatch", "throughput", "latency", "flood", "fuel", "webhooks"];
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -70,6 +71,9 @@ fn main() -> anyhow::Result<()> {
     }
     if does("fuel") {
         fuel::run(&bench)?;
+    }
+    if does("webhooks") {
+        webhooks::run(&bench)?;
     }
     Ok(())
 }
