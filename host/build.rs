@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 /// In the order in which they are loaded.
-const BUILT_IN: [&str; 2] = ["anomaly-score", "echo"];
+const BUILT_IN: [&str; 3] = ["anomaly-score", "echo", "stripe-reconcile"];
 
 fn main() -> io::Result<()> {
     println!("cargo::rerun-if-env-changed=TASKWARDEN_EMBED_DIR");

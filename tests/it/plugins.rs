@@ -53,7 +53,7 @@ fn spin_burns_about_the_fuel_it_is_told() {
 
 #[test]
 fn a_manifest_travels_inside_each_built_in_plugin() {
-    for name in ["echo", "anomaly-score"] {
+    for name in ["echo", "anomaly-score", "stripe-reconcile"] {
         let manifest = unpack(&guests::component(name)).expect("readable").expect("packed");
         assert_eq!(manifest.name, name);
         assert!(manifest.capabilities.contains(&Capability::Log));

@@ -1,0 +1,148 @@
+//! The CSV outputs, written as they are made.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::cells::{Cells, stable_id, write_cell, write_names};
+use super::lines::gross;
+use super::order::ordered;
+use crate::class::{Class, Leg, Outcome, Rule};
+use crate::findings::Finding;
+use crate::read::Quarantine;
+use crate::rows::{Key, Row};
+use crate::settle::{Context, Settled};
+use crate::store::Name;
+use crate::text::{show_day, show_moment};
+
+const DAY_SECONDS: u32 = 86_400;
+const RESOLVED_LISTED_MAX: usize = 1000;
+
+/// How the open items of this run stand to those of the run before.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
+pub struct Lifecycle {
+    /// Not there before.
+    pub new: u64,
+    /// There before, and still.
+    pub persisting: u64,
+    /// There before, and no more.
+    pub resolved: u64,
+    /// The ids of those, up to a thousand.
+    pub resolved_ids: Vec<String>,
+}
+
+/// Whatever is not settled: breaks, what is pending, what is worth knowing and what is not understood. Movements that wait for their payout
+/// are only counted; they are the balance.
+fn rank_of_break(finding: &Finding) -> Option<u8> {
+    let listed = matches!(finding.outcome, Outcome::Break | Outcome::Pending | Outcome::Warning | Outcome::Info);
+    let in_balance = finding.leg == Leg::BtPayout && finding.class == Class::TimingInTransit && finding.rule != Rule::NotFinal;
+    (listed && !in_balance).then(|| priority(finding))
+}
+
+fn priority(finding: &Finding) -> u8 {
+    if finding.outcome == Outcome::Break { finding.class.priority() } else { 5 }
+}
+
+/// Writes `breaks.csv`. `before` has the ids of the run before and when they were first seen.
+pub(crate) fn write_breaks(
+    context: &Context<'_>,
+    settled: &Settled,
+    before: &BTreeMap<String, String>,
+    mut out: impl Write,
+) -> io::Result<Lifecycle> {
+    let book = context.book;
+    out.write_all(
+        b"id,lifecycle,first_seen,age_days,priority,outcome,leg,class,rule,currency,left_currency,left_amount,right_amount,difference,\
+          gross_value,becomes_break_on,kind,status,created,order_id,payment_intent,left_source,right_source,balance_transaction,suggestions\n",
+    )?;
+    let mut lifecycle = Lifecycle::default();
+    let mut still = BTreeSet::new();
+    let mut numbers: BTreeMap<[u8; 32], u32> = BTreeMap::new();
+    let today = show_day(context.options.zone.day(context.as_of));
+    for at in ordered(context, settled, &rank_of_break) {
+        let Some(finding) = settled.findings.all.get(at) else { continue };
+        let cells = Cells::of(context, settled, finding);
+        let identity = cells.identity(book, finding);
+        let number = numbers.entry(identity).or_default();
+        let id = stable_id(&identity, *number);
+        *number += 1;
+        let (state, first_seen) = match before.get(&id) {
+            Some(first_seen) => ("persisting", first_seen),
+            None => ("new", &today),
+        };
+        let age = cells.created().map(|created| context.as_of.saturating_sub(created) / DAY_SECONDS);
+        let mut values = gross(context, settled, finding).into_iter();
+        let value = values.find(|(currency, _)| *currency == cells.first.currency).map_or(0, |(_, value)| value);
+        write!(out, "{id},{state},{first_seen},{},{},{},", show(age), priority(finding), finding.outcome.name())?;
+        write!(out, "{},{},{},", finding.leg.name(), finding.class.name(), finding.rule.name())?;
+        write!(out, "{},{},", cells.currency(book), cells.left_currency(book))?;
+        write!(out, "{},{},{},", show(cells.left), show(cells.right), show(cells.difference()))?;
+        write!(out, "{value},{},", cells.becomes_break_on(context, finding))?;
+        write!(out, "{},{},", cells.first.kind().name(), cells.first.status.name())?;
+        write!(out, "{},", cells.created().map(show_moment).unwrap_or_default())?;
+        cells.write_ids(book, &mut out)?;
+        out.write_all(b",")?;
+        write_names(book, suggested(context, settled, at, finding), &mut out)?;
+        out.write_all(b"\n")?;
+        if state == "new" {
+            lifecycle.new += 1;
+        } else {
+            lifecycle.persisting += 1;
+            still.insert(id);
+        }
+    }
+    let resolved: Vec<&String> = before.keys().filter(|id| !still.contains(*id)).collect();
+    lifecycle.resolved = resolved.len() as u64;
+    lifecycle.resolved_ids = resolved.into_iter().take(RESOLVED_LISTED_MAX).cloned().collect();
+    out.flush()?;
+    Ok(lifecycle)
+}
+
+/// Writes `matches.csv`: everything that is settled.
+pub(crate) fn write_matches(context: &Context<'_>, settled: &Settled, mut out: impl Write) -> io::Result<()> {
+    let book = context.book;
+    out.write_all(
+        b"leg,class,rule,currency,left_currency,left_amount,right_amount,order_id,payment_intent,left_source,right_source,balance_transaction\n",
+    )?;
+    for at in ordered(context, settled, &|finding| (finding.outcome == Outcome::Ok).then_some(0)) {
+        let Some(finding) = settled.findings.all.get(at) else { continue };
+        let cells = Cells::of(context, settled, finding);
+        for text in [finding.leg.name(), finding.class.name(), finding.rule.name(), cells.currency(book), cells.left_currency(book)] {
+            out.write_all(text.as_bytes())?;
+            out.write_all(b",")?;
+        }
+        write!(out, "{},{},", show(cells.left), show(cells.right))?;
+        cells.write_ids(book, &mut out)?;
+        out.write_all(b"\n")?;
+    }
+    out.flush()
+}
+
+/// Writes `quarantine.csv`: rows that could not be read, in the order of their lines.
+pub(crate) fn write_quarantine(quarantine: &Quarantine, mut out: impl Write) -> io::Result<()> {
+    out.write_all(b"input,line,column,reason,cell\n")?;
+    for row in &quarantine.listed {
+        write!(out, "{},{},{},", row.input.name(), row.line, row.bad.column)?;
+        write_cell(&mut out, row.bad.reason.as_bytes())?;
+        out.write_all(b",")?;
+        write_cell(&mut out, row.bad.cell.as_bytes())?;
+        out.write_all(b"\n")?;
+    }
+    out.flush()
+}
+
+fn show<T: ToString>(value: Option<T>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+/// What could be the partner of a finding that has none.
+fn suggested<'a>(context: &'a Context<'_>, settled: &'a Settled, at: u32, finding: &Finding) -> impl Iterator<Item = Name> + use<'a> {
+    let (left, right) = context.tables(finding.leg);
+    let table = if settled.findings.count(finding.right) == 0 { right } else { left };
+    let own = |row: Row| {
+        let ids = [Key::BalanceTransaction, Key::Source, Key::Order, Key::Payment].map(|key| row.id(key));
+        ids.into_iter().find(|name| name.is_some())
+    };
+    settled.findings.suggestions(at).iter().filter_map(move |row| own(table.row(*row)))
+}

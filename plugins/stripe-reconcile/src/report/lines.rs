@@ -1,0 +1,141 @@
+//! Sums by leg, class and currency, made from the findings alone. Beside what the legs counted before anything was decided they show
+//! whether a unit of money was lost on the way.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::class::{Class, Leg, Outcome};
+use crate::findings::Finding;
+use crate::rows::Row;
+use crate::settle::{Context, Settled};
+
+/// What a line is about. Sums of several currencies mean nothing, so there is none.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct LineKey {
+    /// Which comparison.
+    pub leg: Leg,
+    /// Which class.
+    pub class: Class,
+    /// What it asks for.
+    pub outcome: Outcome,
+    /// Of which currency.
+    pub currency: String,
+    /// Of which of Stripe's balances, where it is not `payments`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub balance_type: String,
+}
+
+/// One line of the summary. Amounts are minor units.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// How many findings.
+    pub findings: u64,
+    /// How many rows of the left side.
+    pub left_rows: u64,
+    /// How many rows of the right side.
+    pub right_rows: u64,
+    /// What the left side says.
+    pub left_total: i128,
+    /// What the right side says.
+    pub right_total: i128,
+    /// Right less left.
+    pub difference: i128,
+    /// The sizes of all differences, which do not cancel each other.
+    pub gross_value: i128,
+}
+
+impl Line {
+    fn add(&mut self, other: &Line) {
+        self.findings += other.findings;
+        self.left_rows += other.left_rows;
+        self.right_rows += other.right_rows;
+        self.left_total += other.left_total;
+        self.right_total += other.right_total;
+        self.gross_value += other.gross_value;
+        self.difference = self.right_total - self.left_total;
+    }
+}
+
+/// All lines, in the order in which they are shown.
+pub(crate) type Lines = BTreeMap<LineKey, Line>;
+
+/// By numbers, which is how a million findings are added up.
+type Sums = BTreeMap<(Leg, Class, Outcome, u8, u8), Line>;
+
+pub(crate) fn lines(context: &Context<'_>, settled: &Settled) -> Lines {
+    let mut sums = Sums::new();
+    for (_, finding) in settled.findings.all.iter() {
+        add(context, settled, finding, &mut sums);
+    }
+    let book = context.book;
+    let name = |balance: u8| book.balances.get(balance).map(|name| book.names.text(name).to_owned()).unwrap_or_default();
+    let mut lines = Lines::new();
+    for ((leg, class, outcome, currency, balance), line) in sums {
+        let key = LineKey { leg, class, outcome, currency: book.currency(currency).to_owned(), balance_type: name(balance) };
+        lines.entry(key).or_default().add(&line);
+    }
+    lines
+}
+
+fn add(context: &Context<'_>, settled: &Settled, finding: &Finding, sums: &mut Sums) {
+    let (left_table, right_table) = context.tables(finding.leg);
+    let (mut left_room, mut right_room) = ([0], [0]);
+    let left = settled.findings.rows(finding.left, &mut left_room);
+    let right = settled.findings.rows(finding.right, &mut right_room);
+    let first = right.first().map(|at| right_table.row(*at)).or_else(|| left.first().map(|at| left_table.row(*at))).unwrap_or_default();
+    let key = |row: &Row| (finding.leg, finding.class, finding.outcome, row.currency, first.balance);
+    for row in left.iter().map(|at| left_table.row(*at)) {
+        let line = sums.entry(key(&row)).or_default();
+        line.left_rows += 1;
+        line.left_total += context.value(finding.leg, true, &row);
+    }
+    for row in right.iter().map(|at| right_table.row(*at)) {
+        let line = sums.entry(key(&row)).or_default();
+        line.right_rows += 1;
+        line.right_total += context.value(finding.leg, false, &row);
+    }
+    sums.entry(key(&first)).or_default().findings += 1;
+    for (currency, value) in gross(context, settled, finding) {
+        sums.entry((finding.leg, finding.class, finding.outcome, currency, first.balance)).or_default().gross_value += value;
+    }
+}
+
+/// How much money a finding is about, by currency number: the size of the difference, or of what has no partner.
+pub(crate) fn gross(context: &Context<'_>, settled: &Settled, finding: &Finding) -> Vec<(u8, i128)> {
+    if finding.class == Class::Matched {
+        return Vec::new();
+    }
+    let (left_table, right_table) = context.tables(finding.leg);
+    let (mut left_room, mut right_room) = ([0], [0]);
+    let left = settled.findings.rows(finding.left, &mut left_room);
+    let right = settled.findings.rows(finding.right, &mut right_room);
+    let mut sides: BTreeMap<u8, (i128, i128)> = BTreeMap::new();
+    for row in left.iter().map(|at| left_table.row(*at)) {
+        sides.entry(row.currency).or_default().0 += context.value(finding.leg, true, &row);
+    }
+    for row in right.iter().map(|at| right_table.row(*at)) {
+        sides.entry(row.currency).or_default().1 += context.value(finding.leg, false, &row);
+    }
+    let pair = match (left, right) {
+        ([left], [right]) => Some((left_table.row(*left), right_table.row(*right))),
+        _ => None,
+    };
+    let values = sides.into_iter().map(|(currency, (left, right))| {
+        let value = match (finding.class, &pair) {
+            // The amounts agree here; what does not is the status, the day, the fee or the net.
+            (Class::StatusMismatch | Class::DateMismatch | Class::NotPaid | Class::DisputeOpen | Class::DisputeLost, _) => {
+                left.abs().max(right.abs())
+            }
+            (Class::FeeMismatch, Some((left, right))) => (i128::from(right.fee) - i128::from(left.fee)).abs(),
+            // Either the net is not what amount and fee make it, or it is not what the ledger says.
+            (Class::NetMismatch, Some((l, r))) => match (right_table.net(r) - r.net()).abs() {
+                0 => (right_table.net(r) - left_table.net(l)).abs(),
+                wrong => wrong,
+            },
+            _ => (right - left).abs(),
+        };
+        (currency, value)
+    });
+    values.filter(|(_, value)| *value != 0).collect()
+}

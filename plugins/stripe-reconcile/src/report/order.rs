@@ -1,0 +1,70 @@
+//! The order of the outputs: by what the findings say, so that the rows of the inputs may stand in any order.
+
+use std::cmp::Ordering;
+
+use crate::class::Leg;
+use crate::findings::Finding;
+use crate::rows::{Key, Row};
+use crate::settle::{Context, Settled, compare_rows};
+use crate::store::Name;
+
+/// A finding with the beginning of what it is sorted by, so that most comparisons need no look at the texts.
+struct Entry {
+    start: u64,
+    more: u32,
+    at: u32,
+}
+
+/// Positions of findings in the order in which they are written: those that `rank` wants, by rank, leg, id and everything else.
+pub(crate) fn ordered(
+    context: &Context<'_>,
+    settled: &Settled,
+    rank: &dyn Fn(&Finding) -> Option<u8>,
+) -> impl Iterator<Item = u32> + use<> {
+    let mut entries = Vec::new();
+    for (at, finding) in settled.findings.all.iter() {
+        let Some(rank) = rank(finding) else { continue };
+        let text = context.book.names.bytes(main_name(context, settled, finding));
+        let mut start = [0u8; 10];
+        start.iter_mut().zip(text).for_each(|(into, from)| *into = *from);
+        let [a, b, c, d, e, f, g, h, i, j] = start;
+        let start = u64::from_be_bytes([rank, finding.leg as u8, a, b, c, d, e, f]);
+        entries.push(Entry { start, more: u32::from_be_bytes([g, h, i, j]), at });
+    }
+    entries.sort_unstable_by(|x, y| (x.start, x.more).cmp(&(y.start, y.more)).then_with(|| compare(context, settled, x.at, y.at)));
+    entries.into_iter().map(|entry| entry.at)
+}
+
+/// Two findings of the same rank and leg.
+fn compare(context: &Context<'_>, settled: &Settled, x: u32, y: u32) -> Ordering {
+    let findings = &settled.findings;
+    let (Some(a), Some(b)) = (findings.all.get(x), findings.all.get(y)) else { return x.cmp(&y) };
+    let text = |finding: &Finding| context.book.names.bytes(main_name(context, settled, finding));
+    let (left, right) = context.tables(a.leg);
+    let mut rooms = ([0], [0], [0], [0]);
+    let sides = [
+        (left, findings.rows(a.left, &mut rooms.0), findings.rows(b.left, &mut rooms.1)),
+        (right, findings.rows(a.right, &mut rooms.2), findings.rows(b.right, &mut rooms.3)),
+    ];
+    let rows = sides.map(|(table, these, those)| {
+        let differ = these.iter().zip(those).map(|(a, b)| compare_rows(context.book, table, *a, *b)).find(|order| order.is_ne());
+        differ.unwrap_or_else(|| these.len().cmp(&those.len()))
+    });
+    let by_name = text(a).cmp(text(b)).then(a.class.cmp(&b.class));
+    rows.into_iter().fold(by_name, Ordering::then)
+}
+
+/// The id that a finding is known by.
+fn main_name(context: &Context<'_>, settled: &Settled, finding: &Finding) -> Name {
+    let (left_table, right_table) = context.tables(finding.leg);
+    let (mut left_room, mut right_room) = ([0], [0]);
+    let left = settled.findings.rows(finding.left, &mut left_room).first().map(|at| left_table.row(*at));
+    let right = settled.findings.rows(finding.right, &mut right_room).first().map(|at| right_table.row(*at));
+    let of = |row: Option<Row>| row.map_or(Name::NONE, |row| own_name(&row));
+    // A payout has many members and stands on the right of them.
+    if finding.leg == Leg::BtPayout { of(right).or(of(left)) } else { of(left).or(of(right)) }
+}
+
+fn own_name(row: &Row) -> Name {
+    row.id(Key::Source).or(row.id(Key::Order)).or(row.id(Key::Payment)).or(row.id(Key::BalanceTransaction))
+}

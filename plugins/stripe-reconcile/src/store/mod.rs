@@ -1,0 +1,9 @@
+//! Where a million rows fit: pages instead of growing vectors, and each id once.
+
+mod bits;
+mod names;
+mod pages;
+
+pub(crate) use bits::Bits;
+pub(crate) use names::{Name, Names};
+pub(crate) use pages::Pages;

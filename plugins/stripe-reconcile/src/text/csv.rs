@@ -1,0 +1,297 @@
+//! CSV as RFC 4180 has it, read in place from one buffer: a record is a list of ranges, no cell is copied.
+
+use std::io::{self, BufRead};
+
+/// A record beyond this is a quote that was never closed.
+const RECORD_BYTES_MAX: usize = 1 << 20;
+const BUFFER_BYTES: usize = 1 << 17;
+
+/// A reader that hands out one record after another.
+pub(crate) struct Csv<R> {
+    from: R,
+    buffer: Vec<u8>,
+    /// Where the next record begins.
+    start: usize,
+    ended: bool,
+    line: u64,
+    separator: u8,
+    cells: Vec<(u32, u32)>,
+    /// Which cells have doubled quotes in them.
+    doubled: Vec<usize>,
+    /// Line ends inside the cells of the record.
+    inner_lines: u64,
+}
+
+/// One record, valid until the next is read.
+#[derive(Clone, Copy)]
+pub(crate) struct Record<'a> {
+    buffer: &'a [u8],
+    cells: &'a [(u32, u32)],
+    /// The line it begins on, counted from 1.
+    pub(crate) line: u64,
+}
+
+/// Why reading cannot go on.
+#[derive(Debug)]
+pub(crate) enum CsvError {
+    Io(io::Error),
+    /// The record that begins on this line does not end.
+    TooLong(u64),
+}
+
+impl<'a> Record<'a> {
+    /// How many cells it has.
+    pub(crate) fn len(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// A cell without blanks around it; empty when there is none.
+    pub(crate) fn cell(&self, at: usize) -> &'a [u8] {
+        let Some((start, end)) = self.cells.get(at) else { return b"" };
+        let cell = self.buffer.get(*start as usize..*end as usize).unwrap_or_default();
+        match cell {
+            [first, .., last] if *first > b' ' && *last > b' ' => cell,
+            _ => cell.trim_ascii(),
+        }
+    }
+}
+
+/// Where scanning a record stopped.
+enum Scan {
+    /// Past its end.
+    Record(usize),
+    /// The buffer ends before the record does.
+    NeedsMore,
+}
+
+impl<R: BufRead> Csv<R> {
+    pub(crate) fn new(from: R) -> Self {
+        Self {
+            from,
+            buffer: Vec::with_capacity(BUFFER_BYTES),
+            start: 0,
+            ended: false,
+            line: 0,
+            separator: b',',
+            cells: Vec::new(),
+            doubled: Vec::new(),
+            inner_lines: 0,
+        }
+    }
+
+    /// The first record, which decides whether cells are separated by commas or semicolons. A byte-order mark is passed over.
+    pub(crate) fn header(&mut self) -> Result<Option<Record<'_>>, CsvError> {
+        while !self.ended && !self.buffer.contains(&b'\n') && self.buffer.len() < RECORD_BYTES_MAX {
+            self.fill()?;
+        }
+        if self.buffer.starts_with(b"\xef\xbb\xbf") {
+            self.start = 3;
+        }
+        let first_line = self.buffer.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        if first_line.contains(&b';') && !first_line.contains(&b',') {
+            self.separator = b';';
+        }
+        self.next()
+    }
+
+    /// The next record that is not an empty line.
+    pub(crate) fn next(&mut self) -> Result<Option<Record<'_>>, CsvError> {
+        loop {
+            let begin = self.start;
+            match self.scan() {
+                Scan::NeedsMore if self.buffer.len() - self.start > RECORD_BYTES_MAX => return Err(CsvError::TooLong(self.line + 1)),
+                Scan::NeedsMore => self.fill()?,
+                Scan::Record(end) if end == begin => return Ok(None),
+                Scan::Record(end) => {
+                    let line = self.line + 1;
+                    self.line += 1 + self.inner_lines;
+                    self.start = end;
+                    self.undouble();
+                    if !self.is_blank() {
+                        return Ok(Some(Record { buffer: &self.buffer, cells: &self.cells, line }));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Moves what is left to the front of the buffer and reads on behind it.
+    fn fill(&mut self) -> Result<(), CsvError> {
+        self.buffer.drain(..self.start);
+        self.start = 0;
+        let chunk = loop {
+            match self.from.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(CsvError::Io(error)),
+                Ok(_) => break self.from.fill_buf().map_err(CsvError::Io)?,
+            }
+        };
+        let count = chunk.len();
+        self.ended = count == 0;
+        self.buffer.extend_from_slice(chunk);
+        self.from.consume(count);
+        Ok(())
+    }
+
+    fn is_blank(&self) -> bool {
+        let only = Record { buffer: &self.buffer, cells: &self.cells, line: 0 };
+        self.cells.len() == 1 && only.cell(0).is_empty()
+    }
+
+    fn scan(&mut self) -> Scan {
+        self.cells.clear();
+        self.doubled.clear();
+        self.inner_lines = 0;
+        let mut at = self.start;
+        loop {
+            // One cell.
+            if self.buffer.get(at) == Some(&b'"') {
+                let Some(after) = self.scan_quoted(at) else { return Scan::NeedsMore };
+                at = after;
+            } else {
+                let rest = self.buffer.get(at..).unwrap_or_default();
+                let special = self.separator;
+                let length = rest.iter().position(|byte| *byte == special || *byte == b'\n');
+                match length {
+                    Some(length) => {
+                        self.push_cell(at, at + length);
+                        at += length;
+                    }
+                    None if self.ended => {
+                        if rest.is_empty() && self.cells.is_empty() {
+                            return Scan::Record(at);
+                        }
+                        let end = at + rest.len();
+                        self.push_cell(at, end);
+                        at = end;
+                    }
+                    None => return Scan::NeedsMore,
+                }
+            }
+            match self.buffer.get(at) {
+                Some(byte) if *byte == self.separator => at += 1,
+                Some(_) => return Scan::Record(at + 1),
+                None => return Scan::Record(at),
+            }
+        }
+    }
+
+    /// A cell in quotes. Answers with the place of what follows it.
+    fn scan_quoted(&mut self, open: usize) -> Option<usize> {
+        let begin = open + 1;
+        let mut end = begin;
+        let mut doubled = false;
+        let close = loop {
+            match self.buffer.get(end) {
+                Some(b'"') if self.buffer.get(end + 1) == Some(&b'"') => {
+                    doubled = true;
+                    end += 2;
+                }
+                // A quote at the very end of the buffer may be half of a double one.
+                Some(b'"') if end + 1 == self.buffer.len() && !self.ended => return None,
+                Some(b'"') => break end,
+                Some(_) => end += 1,
+                None if self.ended => break end,
+                None => return None,
+            }
+        };
+        // What stands between the closing quote and the separator belongs to no cell.
+        let rest = self.buffer.get((close + 1).min(self.buffer.len())..).unwrap_or_default();
+        let skipped = rest.iter().position(|byte| *byte == self.separator || *byte == b'\n');
+        let after = match skipped {
+            Some(skipped) => close + 1 + skipped,
+            None if self.ended => self.buffer.len(),
+            None => return None,
+        };
+        let cell = self.buffer.get(begin..close).unwrap_or_default();
+        self.inner_lines += cell.iter().filter(|byte| **byte == b'\n').count() as u64;
+        if doubled {
+            self.doubled.push(self.cells.len());
+        }
+        self.push_cell(begin, close);
+        Some(after)
+    }
+
+    /// Makes doubled quotes single, where they stand. Only for a whole record: one that needs more is scanned again.
+    fn undouble(&mut self) {
+        for cell in &self.doubled {
+            let Some((begin, end)) = self.cells.get_mut(*cell) else { continue };
+            let (mut from, mut into) = (*begin, *begin);
+            while from < *end {
+                let byte = self.buffer.get(from as usize).copied().unwrap_or_default();
+                if let Some(place) = self.buffer.get_mut(into as usize) {
+                    *place = byte;
+                }
+                from += if byte == b'"' { 2 } else { 1 };
+                into += 1;
+            }
+            *end = into;
+        }
+    }
+
+    fn push_cell(&mut self, from: usize, to: usize) {
+        self.cells.push((u32::try_from(from).unwrap_or(u32::MAX), u32::try_from(to).unwrap_or(u32::MAX)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::BufReader;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(text: &[u8], chunk: usize) -> Vec<(u64, Vec<String>)> {
+        let mut csv = Csv::new(BufReader::with_capacity(chunk, text));
+        let mut found = Vec::new();
+        let mut record = csv.header().expect("reads");
+        while let Some(row) = record {
+            found.push((row.line, (0..row.len()).map(|at| String::from_utf8_lossy(row.cell(at)).into_owned()).collect()));
+            record = csv.next().expect("reads");
+        }
+        found
+    }
+
+    #[test]
+    fn every_way_to_write_a_cell() {
+        let text = b"\xef\xbb\xbfa,b,c\r\n1, x ,\"q, \"\"r\"\"\"\r\n\r\n\"two\nlines\",,z\nlast,,";
+        for chunk in [1, 2, 3, 7, 64] {
+            let rows = read(text, chunk);
+            let expected: [(u64, [&str; 3]); 4] =
+                [(1, ["a", "b", "c"]), (2, ["1", "x", "q, \"r\""]), (4, ["two\nlines", "", "z"]), (6, ["last", "", ""])];
+            assert_eq!(rows, expected.map(|(line, cells)| (line, cells.map(str::to_owned).to_vec())), "chunks of {chunk}");
+        }
+    }
+
+    #[test]
+    fn semicolons_and_empty_files() {
+        assert_eq!(read(b"a;b\n1,5;2\n", 64)[1].1, ["1,5", "2"]);
+        assert!(read(b"", 64).is_empty() && read(b"\n\n", 64).is_empty());
+    }
+
+    #[test]
+    fn a_quote_that_is_never_closed_has_an_end() {
+        let text = [b"a,b\n\"".as_slice(), &vec![b'x'; RECORD_BYTES_MAX + BUFFER_BYTES]].concat();
+        let mut csv = Csv::new(BufReader::with_capacity(1000, text.as_slice()));
+        csv.header().expect("reads");
+        assert!(matches!(csv.next(), Err(CsvError::TooLong(2))));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_quoted_is_read_back(cells in prop::collection::vec(prop::collection::vec("[a-c\",; \n]{0,6}", 3), 1..20), chunk in 1usize..40) {
+            let quote = |cell: &String| format!("\"{}\"", cell.replace('"', "\"\""));
+            let text: String = cells.iter().map(|row| row.iter().map(quote).collect::<Vec<_>>().join(",") + "\n").collect();
+            let rows: Vec<Vec<String>> = read(format!("x,y,z\n{text}").as_bytes(), chunk).into_iter().skip(1).map(|row| row.1).collect();
+            let trimmed: Vec<Vec<String>> =
+                cells.iter().map(|row| row.iter().map(|cell| cell.trim_ascii().to_owned()).collect()).collect();
+            prop_assert_eq!(rows, trimmed);
+        }
+
+        #[test]
+        fn chunks_do_not_show(text in prop::collection::vec(prop::sample::select(b"ab,\"\n\r;".to_vec()), 0..60), chunk in 1usize..8) {
+            prop_assert_eq!(read(&text, chunk), read(&text, 4096));
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Reading CSV by chunks, and what stands in its cells.
+
+mod columns;
+mod csv;
+mod time;
+
+pub(crate) use columns::{ABSENT, Columns, HeaderError};
+pub(crate) use csv::{Csv, CsvError, Record};
+pub(crate) use time::{Moment, Zone, parse_date, parse_moment, show_day, show_moment};
