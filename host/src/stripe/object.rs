@@ -240,6 +240,8 @@ fn shortened(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn from_event(event_type: &str, object: &str) -> Result<Told, ObjectError> {
@@ -336,5 +338,72 @@ mod tests {
         let seen = fetched(&owner, r#"{"id":"re_1","object":"refund","amount":1,"currency":"usd","status":"failed"}"#, 7).unwrap();
         assert_eq!((seen[0].key.kind, seen[0].standing.by.as_str(), seen[0].standing.at_s), (Kind::Refund, BY_API, 7));
         assert!(fetched(&owner, r#"{"id":"re_1"}"#, 7).is_err());
+    }
+
+    /// JSON of any shape, with the names that are read among its keys.
+    fn any_json() -> impl Strategy<Value = Value> {
+        let key = proptest::sample::select(vec![
+            "id",
+            "object",
+            "type",
+            "created",
+            "livemode",
+            "account",
+            "data",
+            "status",
+            "amount",
+            "amount_refunded",
+            "currency",
+            "captured",
+            "refunds",
+            "charge",
+            "metadata",
+            "order_id",
+            "related_object",
+            "snapshot_event",
+            "payment_status",
+            "arrival_date",
+            "x",
+        ]);
+        let word = proptest::sample::select(vec![
+            "charge",
+            "refund",
+            "payout",
+            "charge.updated",
+            "v2.core.event",
+            "v1.charge.updated",
+            "usd",
+            "succeeded",
+            "ch_1",
+            "",
+        ]);
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            (0_i64..2000).prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            word.prop_map(Value::from),
+        ];
+        leaf.prop_recursive(5, 64, 8, move |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                proptest::collection::vec((key.clone(), inner), 0..10)
+                    .prop_map(|fields| Value::Object(fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn json_of_any_shape_is_read_or_refused(object in any_json(), envelope in any_json(), event_type in "(v1\\.)?(charge|refund|payout|charge\\.dispute)\\.(updated|created|paid|succeeded)") {
+            let _ = Event::parse(envelope.to_string().as_bytes()).map(|event| told(&event));
+            let Ok(told) = from_event(&event_type, &object.to_string()) else { return Ok(()) };
+            for seen in told.seen {
+                prop_assert!(!seen.key.id.is_empty() && seen.standing.amount.abs() <= AMOUNT_MAX);
+                prop_assert!(seen.standing.currency.is_empty() || seen.standing.currency.len() == 3);
+                prop_assert_eq!(seen.clone().join(seen.clone()), seen);
+            }
+        }
     }
 }

@@ -186,6 +186,8 @@ fn keyed(secret: &Secret) -> Hmac<Sha256> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const BODY: &[u8] = br#"{"id":"evt_1","object":"event"}"#;
@@ -286,6 +288,26 @@ mod tests {
     fn bodies_are_bytes() {
         for body in [&b"\xff\xfe\x00"[..], b"", b"\xef\xbb\xbf{}", "{\"name\":\"Zo\u{eb}\"}".as_bytes()] {
             assert!(check(&["a"], &sign(&secret("a"), body, NOW_S), body).is_ok());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_header_holds_only_the_right_signature_passes(
+            before in "[ -~]{0,40}", after in "[ -~]{0,40}", body in proptest::collection::vec(any::<u8>(), 0..64), at_s in 0_u64..600,
+        ) {
+            let secrets = [secret("a")];
+            for header in [before.clone(), format!("{before},{after}"), format!("t={at_s},v1={before},{after}"), sign(&secret("b"), &body, at_s)] {
+                prop_assert!(verify(&secrets, header.as_bytes(), &body, 300, TOLERANCE_S).is_err());
+            }
+            let good = sign(&secrets[0], &body, at_s);
+            prop_assert_eq!(verify(&secrets, good.as_bytes(), &body, 300, TOLERANCE_S), Ok(Genuine { signed_at_s: at_s }));
+            prop_assert_eq!(verify(&secrets, format!("v1={},{good}", before.replace(',', "")).as_bytes(), &body, 300, TOLERANCE_S).is_ok(), true);
+        }
+
+        #[test]
+        fn any_bytes_are_answered(header in proptest::collection::vec(any::<u8>(), 0..200), now_s in any::<i64>(), tolerance_s in any::<u64>()) {
+            prop_assert!(verify(&[secret("a")], &header, b"", now_s, tolerance_s).is_err());
         }
     }
 }
