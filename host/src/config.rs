@@ -117,6 +117,8 @@ section! {
         poll_ms: u64,
         /// How many lanes there may be.
         lanes_max: u32,
+        /// How many tenants there may be.
+        tenants_max: u32,
         /// How long ended tasks are kept.
         retention_ms: u64,
         /// How long unused blobs are kept.

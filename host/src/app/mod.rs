@@ -173,6 +173,7 @@ fn sqlite_options(config: &Config) -> SqliteOptions {
     SqliteOptions {
         priority_step: Duration::from_millis(config.queue.priority_step_ms),
         lanes_max: config.queue.lanes_max,
+        tenants_max: config.queue.tenants_max,
         ..SqliteOptions::default()
     }
 }

@@ -38,6 +38,8 @@ pub(super) enum Code {
     WrongState,
     /// There are as many lanes as there may be.
     TooManyLanes,
+    /// There are as many tenants as there may be.
+    TooManyTenants,
     /// No token, or a wrong one.
     Unauthorized,
     /// The token may not do this, or the request came from a page of another origin.
@@ -213,6 +215,7 @@ impl From<Conflict> for Problem {
                 ..Self::new(StatusCode::CONFLICT, Code::IdempotencyConflict, detail).at(format!("tasks[{index}].idempotency_key"))
             },
             Conflict::TooManyLanes { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, Code::TooManyLanes, detail).at("task_type"),
+            Conflict::TooManyTenants { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, Code::TooManyTenants, detail).at("tenant"),
             Conflict::NoSuchBlob { index, input } => Self::invalid_field(format!("tasks[{index}].inputs.{input}.blob"), detail),
             Conflict::LeaseLost | Conflict::Money(_) => Self::internal(&detail),
         }

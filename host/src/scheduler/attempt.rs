@@ -18,6 +18,7 @@ use crate::registry::{Code, Plugin, Snapshot};
 use crate::runtime::ports::Ports;
 use crate::runtime::{Job, Report};
 use crate::store::{Claim, ClaimedTask, Finish};
+use crate::task::fair::Service;
 use crate::task::{LaneKey, Outcome, Receipt, TaskId, TaskState, next};
 
 /// A task whose plugin is gone waits this long before it is looked at again.
@@ -156,6 +157,7 @@ fn ended(shared: &Shared, plugin: &Plugin, task: ClaimedTask, limits: crate::lim
         result: report.result,
         error: report.error,
         receipt,
+        service: Service::of(report.usage.run_time, report.usage.fuel),
         logs: report.logs,
         outputs: report.outputs,
     };

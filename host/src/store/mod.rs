@@ -13,6 +13,7 @@ use crate::clock::UnixMs;
 use crate::limits::LimitSet;
 use crate::store::stripe::{IncomeStore, StripeStore};
 use crate::stripe::income::Overflow;
+use crate::task::fair::Service;
 use crate::task::{
     AiModel, BlobId, IdempotencyKey, LaneKey, LogLine, NewTask, Next, Outcome, Output, Priority, Receipt, Task, TaskId, TaskPlan,
     TaskState, TaskType, Tenant,
@@ -49,6 +50,12 @@ pub enum Conflict {
     /// There would be more lanes than `lanes_max`.
     #[error("there are {max} lanes already, which is the limit; use fewer combinations of task type and model")]
     TooManyLanes {
+        /// The limit.
+        max: u32,
+    },
+    /// There would be more tenants than `tenants_max`.
+    #[error("there are {max} tenants already, which is the limit; raise queue.tenants_max or use fewer")]
+    TooManyTenants {
         /// The limit.
         max: u32,
     },
@@ -161,6 +168,8 @@ pub struct Finish {
     pub error: Option<String>,
     /// What it cost.
     pub receipt: Receipt,
+    /// What its tenant is charged with.
+    pub service: Service,
     /// What the guest logged.
     pub logs: Vec<LogLine>,
     /// What the guest wrote; kept only when the attempt succeeded.
@@ -267,6 +276,21 @@ pub struct LanePatch {
     pub weight: Option<u32>,
 }
 
+/// A tenant and what it has of the hosts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantShare {
+    /// Its name; `None` for tasks of nobody in particular.
+    pub tenant: Option<Tenant>,
+    /// Its share against other tenants.
+    pub weight: u32,
+    /// Service it has had, divided by its weight; only differences between tenants mean anything.
+    pub pass: u64,
+    /// Tasks waiting for a slot.
+    pub queued: u64,
+    /// Tasks running.
+    pub running: u64,
+}
+
 /// Tasks, their life and what they leave behind.
 #[async_trait]
 pub trait TaskStore: Send + Sync + 'static {
@@ -332,6 +356,13 @@ pub trait TaskStore: Send + Sync + 'static {
 
     /// Changes a lane, creating it if it is new.
     async fn set_lane(&self, key: &LaneKey, patch: LanePatch) -> Result<Lane>;
+
+    /// Every tenant that has submitted anything or was given a weight, by name; first the tasks of nobody in particular.
+    async fn tenants(&self) -> Result<Vec<TenantShare>>;
+
+    /// Gives a tenant (or the tasks of nobody in particular) a weight from 1 to [`WEIGHT_MAX`](crate::task::fair::WEIGHT_MAX), opening
+    /// its account if it is new.
+    async fn set_tenant(&self, tenant: Option<&Tenant>, weight: u32) -> Result<TenantShare>;
 }
 
 /// A stored byte stream.

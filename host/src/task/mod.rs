@@ -1,5 +1,6 @@
 //! What a task is: names that cannot be wrong, its states and outcomes, when it runs and what happens after an attempt. Pure.
 
+pub mod fair;
 mod name;
 mod native;
 mod outcome;

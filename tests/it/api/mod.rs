@@ -183,6 +183,7 @@ impl Server {
             result: succeeded.then(|| r#"{"n":  1}"#.into()),
             error: (!succeeded).then(|| "it went wrong".to_owned()),
             receipt: receipt(),
+            service: taskwarden::task::fair::Service::from_micros(1),
             logs: vec![LogLine {
                 at_ms: now,
                 level: LogLevel::Info,

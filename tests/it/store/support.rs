@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::value::RawValue;
 use taskwarden::clock::UnixMs;
 use taskwarden::limits::{LimitSet, Limits};
 use taskwarden::store::{ClaimRequest, Claimed, ClaimedTask, Finish, Store};
+use taskwarden::task::fair::Service;
 use taskwarden::task::{
     AiModel, IdempotencyKey, LaneKey, NewTask, Next, Outcome, Priority, Receipt, TaskId, TaskPlan, TaskState, TaskType, Tenant,
 };
@@ -78,6 +80,7 @@ pub(crate) fn finish(task: &ClaimedTask, outcome: Outcome, next: Next, now: Unix
         result: (outcome == Outcome::Succeeded).then(|| Box::from(r#"{"ok":true}"#)),
         error: (outcome != Outcome::Succeeded).then(|| format!("it ended as {outcome}")),
         receipt: receipt(),
+        service: Service::of(Duration::from_millis(7), 12_345),
         logs: Vec::new(),
         outputs: Vec::new(),
     }

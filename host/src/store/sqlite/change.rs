@@ -3,7 +3,7 @@
 use rusqlite::params;
 
 use super::error::damaged;
-use super::mirror::{next_due, shown};
+use super::mirror::{Flow, NOBODY, next_due, shown};
 use super::prepared::Ended;
 use super::row;
 use super::tx::{Requeue, Tx};
@@ -16,7 +16,7 @@ use crate::task::{LaneKey, Outcome, Priority, TaskId, TaskState, run_key};
 struct Place {
     seq: i64,
     state: TaskState,
-    lane_id: i64,
+    flow: Flow,
     run_key: i64,
     run_at_ms: i64,
     attempt: u32,
@@ -24,12 +24,12 @@ struct Place {
 }
 
 fn find(tx: &Tx<'_>, id: TaskId) -> Result<Option<Place>> {
-    let columns = "SELECT seq, state, lane_id, run_key, run_at_ms, attempt, priority FROM execution_tasks WHERE id = ?";
+    let columns = "SELECT seq, state, lane_id, coalesce(tenant, '') AS tenant, run_key, run_at_ms, attempt, priority FROM execution_tasks WHERE id = ?";
     row::first(tx.conn, columns, [id.to_string()], |row| {
         Ok(Place {
             seq: row.get("seq")?,
             state: row::text(row, "state")?.parse().map_err(|error| damaged("a task's state", error))?,
-            lane_id: row.get("lane_id")?,
+            flow: (row.get("lane_id")?, tx.mirror.tenant_id(row::text(row, "tenant")?).unwrap_or(NOBODY)),
             run_key: row.get("run_key")?,
             run_at_ms: row.get("run_at_ms")?,
             attempt: row.get("attempt")?,
@@ -59,14 +59,15 @@ impl Verb for Cancel {
             }
             TaskState::Scheduled => {
                 tx.execute("DELETE FROM scheduled WHERE run_at_ms = ? AND seq = ?", [task.run_at_ms, task.seq])?;
-                tx.mirror.count(task.lane_id, 0, -1);
+                tx.mirror.count_scheduled(task.flow.0, -1);
                 if tx.mirror.next_due_ms == Some(task.run_at_ms) {
                     tx.mirror.next_due_ms = next_due(tx.conn)?;
                 }
             }
             _ => {
-                tx.execute("DELETE FROM ready WHERE lane_id = ? AND run_key = ? AND seq = ?", [task.lane_id, task.run_key, task.seq])?;
-                tx.mirror.count(task.lane_id, -1, 0);
+                let ready = "DELETE FROM ready WHERE lane_id = ? AND tenant_id = ? AND run_key = ? AND seq = ?";
+                tx.execute(ready, [task.flow.0, task.flow.1, task.run_key, task.seq])?;
+                tx.mirror.count_ready(task.flow, -1);
             }
         }
         tx.end(task.seq, task.attempt, TaskState::Cancelled, &Ended::without_run(Outcome::Cancelled, None, self.now.0))?;
@@ -106,7 +107,7 @@ impl Verb for Retry {
             run_key: run_key(self.now, task.priority, tx.rules.priority_step),
             ended: None,
         };
-        tx.requeue(task.lane_id, &requeue)?;
+        tx.requeue(task.flow, &requeue)?;
         Ok(RetryAnswer::Queued)
     }
 }
@@ -185,12 +186,17 @@ impl Verb for Lanes {
 
 fn lanes(tx: &Tx<'_>, only: Option<i64>) -> Result<Vec<Lane>> {
     let chosen = tx.mirror.lanes.iter().filter(|(id, _)| only.is_none_or(|only| only == **id));
-    let shown = chosen.map(|(lane_id, lane)| {
-        // "First" is by run key: the task that will start next. One seek per lane.
-        let first =
-            "SELECT t.run_at_ms FROM ready r JOIN execution_tasks t ON t.seq = r.seq WHERE r.lane_id = ? ORDER BY r.run_key, r.seq LIMIT 1";
-        let oldest = if lane.queued > 0 { row::first(tx.conn, first, [lane_id], |row| Ok(row.get(0)?))? } else { None };
-        Ok(shown(lane, oldest))
-    });
-    shown.collect()
+    chosen.map(|(lane_id, lane)| Ok(shown(lane, oldest(tx, *lane_id)?))).collect()
+}
+
+/// When the task of a lane that has the smallest run key became ready. One seek for each tenant that waits in it.
+fn oldest(tx: &Tx<'_>, lane_id: i64) -> Result<Option<i64>> {
+    let first = "SELECT r.run_key, t.run_at_ms FROM ready r JOIN execution_tasks t ON t.seq = r.seq \
+                 WHERE r.lane_id = ? AND r.tenant_id = ? ORDER BY r.run_key, r.seq LIMIT 1";
+    let mut oldest: Option<(i64, i64)> = None;
+    for ((_, tenant_id), _) in tx.mirror.flows.range((lane_id, i64::MIN)..=(lane_id, i64::MAX)) {
+        let found = row::first(tx.conn, first, [lane_id, *tenant_id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        oldest = oldest.into_iter().chain(found).min();
+    }
+    Ok(oldest.map(|(_, run_at_ms)| run_at_ms))
 }

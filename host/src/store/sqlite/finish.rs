@@ -24,6 +24,7 @@ impl Verb for FinishBatch {
                 continue;
             };
             tx.stop(claim.seq)?;
+            tx.mirror.settle(&task, ended.service);
             settle(tx, claim.seq, &task, *next, ended)?;
             answers.push(Finished::Recorded);
         }
@@ -44,7 +45,7 @@ fn settle(tx: &mut Tx<'_>, seq: i64, task: &RunningTask, next: Next, ended: &End
             let state = if at.0 > ended.finished_at_ms { TaskState::Scheduled } else { TaskState::Queued };
             let run_key = run_key(at, task.priority, tx.rules.priority_step);
             let requeue = Requeue { seq, state, run_at_ms: at.0, run_key, ended: Some((task.attempt, ended)) };
-            tx.requeue(task.lane_id, &requeue)
+            tx.requeue((task.lane_id, task.tenant_id), &requeue)
         }
     }
 }
@@ -69,6 +70,7 @@ impl Verb for GiveBack {
                 [seq],
             )?;
             tx.stop(seq)?;
+            tx.mirror.refund(&task);
             if task.cancel_requested {
                 let ended = Ended::without_run(Outcome::Cancelled, None, self.now.0);
                 tx.end(seq, task.attempt, TaskState::Cancelled, &ended)?;
@@ -76,7 +78,7 @@ impl Verb for GiveBack {
                 let run_key = run_key(self.run_at, task.priority, tx.rules.priority_step);
                 let state = if self.run_at > self.now { TaskState::Scheduled } else { TaskState::Queued };
                 let requeue = Requeue { seq, state, run_at_ms: self.run_at.0, run_key, ended: None };
-                tx.requeue(task.lane_id, &requeue)?;
+                tx.requeue((task.lane_id, task.tenant_id), &requeue)?;
             }
         }
         Ok(())

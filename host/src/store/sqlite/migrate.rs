@@ -28,6 +28,7 @@ pub const MIGRATIONS: &[(&str, &str)] = migrations!(
     "0005_blobs",
     "0006_administration",
     "0007_stripe",
+    "0008_tenants",
 );
 
 /// What a migration did, or would do.

@@ -1,7 +1,7 @@
 //! What the writer knows by heart: lanes, hosts, what runs, and the counters. All of it is in the database too and is read from
 //! there at the start and after every rollback; it can be kept in memory because nobody else writes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use rusqlite::Connection;
@@ -9,7 +9,8 @@ use rusqlite::Connection;
 use super::error::damaged;
 use super::row;
 use crate::store::{Claim, Lane, Result};
-use crate::task::{LaneKey, Priority, TaskId};
+use crate::task::fair::{Account, Estimate, Service, Shares};
+use crate::task::{LaneKey, Priority, TaskId, Tenant};
 
 /// A lane as the writer needs it.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub(super) struct LaneState {
     pub(super) queued: i64,
     pub(super) scheduled: i64,
     pub(super) running: u32,
+    /// What its tasks have cost lately.
+    pub(super) estimate: Estimate,
     /// Whether the counters differ from those in the table.
     pub(super) dirty: bool,
 }
@@ -40,6 +43,9 @@ pub(super) struct RunningTask {
     pub(super) cancel_requested: bool,
     pub(super) id: TaskId,
     pub(super) lane_id: i64,
+    pub(super) tenant_id: i64,
+    /// What its tenant was charged with at its start.
+    pub(super) expected: Service,
     pub(super) priority: Priority,
     pub(super) attempt: u32,
     pub(super) max_attempts: u32,
@@ -53,10 +59,22 @@ pub(super) struct HostState {
     pub(super) lease_until_ms: i64,
 }
 
+/// Where a task waits: of what kind it is, and whose.
+pub(super) type Flow = (i64, i64);
+
+/// Tasks of nobody in particular.
+pub(super) const NOBODY: i64 = 0;
+
 #[derive(Debug, Default)]
 pub(super) struct Mirror {
     pub(super) lanes: BTreeMap<i64, LaneState>,
     lane_ids: HashMap<LaneKey, i64>,
+    /// How many tasks wait in each flow; none that is empty.
+    pub(super) flows: BTreeMap<Flow, u64>,
+    tenant_ids: HashMap<Box<str>, i64>,
+    pub(super) shares: Shares<i64>,
+    /// Tenants whose account differs from that in the table.
+    pub(super) tenants_dirty: BTreeSet<i64>,
     pub(super) hosts: HashMap<i64, HostState>,
     pub(super) running: HashMap<i64, RunningTask>,
     pub(super) last_seq: i64,
@@ -78,9 +96,19 @@ impl Mirror {
                 queued: row.get("queued")?,
                 scheduled: row.get("scheduled")?,
                 running: 0,
+                estimate: Estimate::of(Service::from_micros(row.get::<_, i64>("expected_us")?.unsigned_abs())),
                 dirty: false,
             };
             mirror.insert_lane(row.get("lane_id")?, lane);
+            Ok(())
+        })?;
+        row::all(conn, "SELECT tenant_id, name, weight, pass FROM tenants", [], |row| {
+            let account = Account { weight: row.get("weight")?, pass: row.get::<_, i64>("pass")?.unsigned_abs() };
+            mirror.open_account(row.get("tenant_id")?, row::text(row, "name")?, account);
+            Ok(())
+        })?;
+        row::all(conn, "SELECT lane_id, tenant_id, count(*) FROM ready GROUP BY lane_id, tenant_id", [], |row| {
+            mirror.flows.insert((row.get(0)?, row.get(1)?), row.get::<_, i64>(2)?.unsigned_abs());
             Ok(())
         })?;
         row::all(conn, "SELECT host_id, name, lease_until_ms FROM hosts", [], |row| {
@@ -88,7 +116,7 @@ impl Mirror {
             mirror.hosts.insert(row.get("host_id")?, host);
             Ok(())
         })?;
-        let running = "SELECT r.seq, r.token, r.host_id, r.cancel_requested, t.id, t.lane_id, t.priority, t.attempt, t.max_attempts, t.lost \
+        let running = "SELECT r.seq, r.token, r.host_id, r.cancel_requested, t.id, t.lane_id, coalesce(t.tenant, '') AS tenant, t.priority, t.attempt, t.max_attempts, t.lost \
                        FROM running r JOIN execution_tasks t ON t.seq = r.seq";
         row::all(conn, running, [], |row| {
             let task = RunningTask {
@@ -97,6 +125,8 @@ impl Mirror {
                 cancel_requested: row.get("cancel_requested")?,
                 id: row::task_id(row::text(row, "id")?)?,
                 lane_id: row.get("lane_id")?,
+                tenant_id: mirror.tenant_ids.get(row::text(row, "tenant")?).copied().unwrap_or(NOBODY),
+                expected: Estimate::default().next(),
                 priority: row::priority(row::text(row, "priority")?),
                 attempt: row.get("attempt")?,
                 max_attempts: row.get("max_attempts")?,
@@ -127,11 +157,62 @@ impl Mirror {
         self.lane_ids.get(key).copied()
     }
 
-    /// Moves the counters of a lane.
-    pub(super) fn count(&mut self, lane_id: i64, queued: i64, scheduled: i64) {
+    pub(super) fn open_account(&mut self, tenant_id: i64, name: &str, account: Account) {
+        self.tenant_ids.insert(Box::from(name), tenant_id);
+        self.shares.open(tenant_id, account);
+    }
+
+    /// The number of a tenant that has been seen before.
+    pub(super) fn tenant_id(&self, name: &str) -> Option<i64> {
+        self.tenant_ids.get(name).copied()
+    }
+
+    /// Every tenant there is, by name; nobody in particular is `None`.
+    pub(super) fn tenants(&self) -> impl Iterator<Item = (i64, Option<Tenant>)> {
+        self.tenant_ids.iter().map(|(name, id)| (*id, Tenant::new(name).ok()))
+    }
+
+    /// So many more (or fewer) tasks wait in a flow.
+    pub(super) fn count_ready(&mut self, flow: Flow, more: i64) {
+        let waiting = self.flows.entry(flow).or_default();
+        *waiting = waiting.saturating_add_signed(more);
+        if *waiting == 0 {
+            self.flows.remove(&flow);
+        }
+        if let Some(lane) = self.lanes.get_mut(&flow.0) {
+            lane.queued += more;
+            lane.dirty = true;
+        }
+    }
+
+    /// So many more (or fewer) tasks of a lane wait for their time.
+    pub(super) fn count_scheduled(&mut self, lane_id: i64, more: i64) {
         if let Some(lane) = self.lanes.get_mut(&lane_id) {
-            lane.queued += queued;
-            lane.scheduled += scheduled;
+            lane.scheduled += more;
+            lane.dirty = true;
+        }
+    }
+
+    /// A task of this lane and tenant starts: what it is expected to cost, charged to its tenant.
+    pub(super) fn charge(&mut self, flow: Flow) -> Service {
+        let expected = self.lanes.get(&flow.0).map_or_else(|| Estimate::default().next(), |lane| lane.estimate.next());
+        self.shares.charge(flow.1, expected);
+        self.tenants_dirty.insert(flow.1);
+        expected
+    }
+
+    /// A task that was charged for did not run.
+    pub(super) fn refund(&mut self, task: &RunningTask) {
+        self.shares.refund(task.tenant_id, task.expected);
+        self.tenants_dirty.insert(task.tenant_id);
+    }
+
+    /// A task has ended and cost this much.
+    pub(super) fn settle(&mut self, task: &RunningTask, actual: Service) {
+        self.shares.settle(task.tenant_id, task.expected, actual);
+        self.tenants_dirty.insert(task.tenant_id);
+        if let Some(lane) = self.lanes.get_mut(&task.lane_id) {
+            lane.estimate.learn(actual);
             lane.dirty = true;
         }
     }

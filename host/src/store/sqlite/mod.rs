@@ -15,12 +15,14 @@ mod error;
 mod finish;
 mod migrate;
 mod mirror;
+mod pick;
 mod prepared;
 mod read;
 mod row;
 mod stripe;
 mod submit;
 mod tasks;
+mod tenant;
 mod tx;
 mod writer;
 
@@ -42,6 +44,8 @@ pub struct SqliteOptions {
     pub priority_step: Duration,
     /// At most so many combinations of task type and model.
     pub lanes_max: u32,
+    /// At most so many tenants.
+    pub tenants_max: u32,
     /// How long to wait for another process that holds the file, such as a backup.
     pub busy_timeout: Duration,
     /// Connections for reading.
@@ -55,6 +59,7 @@ impl Default for SqliteOptions {
         Self {
             priority_step: Duration::from_secs(60),
             lanes_max: 4096,
+            tenants_max: 100_000,
             busy_timeout: Duration::from_secs(5),
             readers: 4,
             cache_kib: 64 << 10,
@@ -101,7 +106,7 @@ impl SqliteStore {
                 tracing::info!(applied = ?report.applied, "the database was migrated");
             }
             let readers = Readers::open(&path, &options)?;
-            let rules = Rules { priority_step: options.priority_step, lanes_max: options.lanes_max };
+            let rules = Rules { priority_step: options.priority_step, lanes_max: options.lanes_max, tenants_max: options.tenants_max };
             let writer = WriterHandle::start(conn, rules)?;
             Ok(Self { writer, readers, path, lock: parking_lot::Mutex::new(lock) })
         });

@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use crate::store::{Finish, Result, StoreError};
+use crate::task::fair::Service;
 use crate::task::{LaneKey, LogLevel, NewTask, Outcome, Output, Priority};
 
 /// A submission as rows.
@@ -68,6 +69,8 @@ pub(super) struct Ended {
     pub(super) finished_at_ms: i64,
     pub(super) logs: Vec<PreparedLine>,
     pub(super) outputs: Vec<Output>,
+    /// What it cost.
+    pub(super) service: Service,
 }
 
 impl Ended {
@@ -82,6 +85,7 @@ impl Ended {
             finished_at_ms,
             logs: Vec::new(),
             outputs: Vec::new(),
+            service: Service::from_micros(0),
         }
     }
 
@@ -103,6 +107,7 @@ impl Ended {
             started_at_ms: Some(finish.started_at.0),
             finished_at_ms: finish.finished_at.0,
             logs: logs.collect::<Result<_>>()?,
+            service: finish.service,
             outputs: if succeeded { finish.outputs } else { Vec::new() },
         })
     }

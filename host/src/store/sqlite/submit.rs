@@ -55,7 +55,10 @@ impl Verb for Submit {
         }
         let lanes: HashSet<_> = new.iter().map(|(task, _)| &task.lane).filter(|lane| tx.mirror.lane_id(lane).is_none()).collect();
         tx.check_new_lanes(lanes.len())?;
-        drop(lanes);
+        let tenants: HashSet<_> =
+            new.iter().filter_map(|(task, _)| task.tenant.as_deref()).filter(|name| tx.mirror.tenant_id(name).is_none()).collect();
+        tx.check_new_tenants(tenants.len())?;
+        drop((lanes, tenants));
         self.write(tx, new)?;
         Ok(answers)
     }
@@ -77,7 +80,7 @@ impl Submit {
                 task,
                 state,
                 seq: tx.mirror.next_seq(),
-                lane_id: tx.lane(&task.lane)?,
+                flow: (tx.lane(&task.lane)?, tx.tenant(task.tenant.as_deref())?),
                 run_key: run_key(UnixMs(run_at_ms), task.priority, tx.rules.priority_step),
                 run_at_ms,
                 created_at_ms: self.now.0,

@@ -7,12 +7,13 @@ use super::change::{Cancel, Lanes, Prune, Retry, SetLane};
 use super::finish::{Beat, FindLost, FinishBatch, GiveBack, PutJournal, TakeBack};
 use super::prepared::{Ended, Prepared};
 use super::submit::Submit;
+use super::tenant::{SetTenant, Tenants};
 use crate::clock::UnixMs;
 use crate::store::{
     CancelAnswer, Claim, ClaimRequest, Claimed, Finish, Finished, Heartbeat, Lane, LanePatch, Result, RetryAnswer, Submitted, TaskFilter,
-    TaskPage, TaskStore,
+    TaskPage, TaskStore, TenantShare,
 };
-use crate::task::{LaneKey, LogLine, NewTask, Next, Output, Task, TaskId};
+use crate::task::{LaneKey, LogLine, NewTask, Next, Output, Task, TaskId, Tenant};
 
 #[async_trait]
 impl TaskStore for SqliteStore {
@@ -93,6 +94,14 @@ impl TaskStore for SqliteStore {
 
     async fn lanes(&self) -> Result<Vec<Lane>> {
         self.writer.run(Lanes).await
+    }
+
+    async fn tenants(&self) -> Result<Vec<TenantShare>> {
+        self.writer.run(Tenants).await
+    }
+
+    async fn set_tenant(&self, tenant: Option<&Tenant>, weight: u32) -> Result<TenantShare> {
+        self.writer.run(SetTenant { tenant: tenant.map(|tenant| tenant.as_str().into()), weight }).await
     }
 
     async fn set_lane(&self, key: &LaneKey, patch: LanePatch) -> Result<Lane> {

@@ -3,9 +3,10 @@
 
 use rusqlite::{Connection, Params, params};
 
-use super::mirror::{LaneState, Mirror};
+use super::mirror::{Flow, LaneState, Mirror, NOBODY};
 use super::prepared::{Ended, Prepared};
 use crate::store::{Conflict, Result, StoreError};
+use crate::task::fair::{Account, Estimate};
 use crate::task::{AiModel, LaneKey, TaskState};
 
 /// What a store is opened with that a transaction has to know.
@@ -13,6 +14,7 @@ use crate::task::{AiModel, LaneKey, TaskState};
 pub(super) struct Rules {
     pub(super) priority_step: std::time::Duration,
     pub(super) lanes_max: u32,
+    pub(super) tenants_max: u32,
 }
 
 /// A new task with its place in the store.
@@ -20,7 +22,7 @@ pub(super) struct Insert<'a> {
     pub(super) task: &'a Prepared,
     pub(super) state: TaskState,
     pub(super) seq: i64,
-    pub(super) lane_id: i64,
+    pub(super) flow: Flow,
     pub(super) run_key: i64,
     pub(super) run_at_ms: i64,
     pub(super) created_at_ms: i64,
@@ -74,7 +76,7 @@ impl Tx<'_> {
                 task.limits,
                 new.created_at_ms,
                 new.run_at_ms,
-                new.lane_id,
+                new.flow.0,
                 new.run_key,
                 task.max_attempts
             ],
@@ -88,7 +90,7 @@ impl Tx<'_> {
         for (_, blob) in &task.blobs {
             self.execute("INSERT OR IGNORE INTO task_blobs (blob_id, seq) VALUES (?, ?)", params![blob, new.seq])?;
         }
-        self.enter(new.seq, new.lane_id, new.run_key, new.run_at_ms, new.state)
+        self.enter(new.seq, new.flow, new.run_key, new.run_at_ms, new.state)
     }
 
     /// Writes the end of a task.
@@ -112,7 +114,7 @@ impl Tx<'_> {
     }
 
     /// Puts a task back into the queue.
-    pub(super) fn requeue(&mut self, lane_id: i64, back: &Requeue<'_>) -> Result<()> {
+    pub(super) fn requeue(&mut self, flow: Flow, back: &Requeue<'_>) -> Result<()> {
         match back.ended {
             None => self.execute(
                 "UPDATE OR FAIL execution_tasks SET state = ?, run_at_ms = ?, run_key = ? WHERE seq = ?",
@@ -141,7 +143,7 @@ impl Tx<'_> {
                 )?
             }
         };
-        self.enter(back.seq, lane_id, back.run_key, back.run_at_ms, back.state)
+        self.enter(back.seq, flow, back.run_key, back.run_at_ms, back.state)
     }
 
     /// Takes a task off `running`.
@@ -152,17 +154,18 @@ impl Tx<'_> {
         Ok(())
     }
 
-    fn enter(&mut self, seq: i64, lane_id: i64, run_key: i64, run_at_ms: i64, state: TaskState) -> Result<()> {
+    fn enter(&mut self, seq: i64, flow: Flow, run_key: i64, run_at_ms: i64, state: TaskState) -> Result<()> {
         if state == TaskState::Scheduled {
             self.execute(
-                "INSERT OR FAIL INTO scheduled (run_at_ms, seq, lane_id, run_key) VALUES (?, ?, ?, ?)",
-                [run_at_ms, seq, lane_id, run_key],
+                "INSERT OR FAIL INTO scheduled (run_at_ms, seq, lane_id, tenant_id, run_key) VALUES (?, ?, ?, ?, ?)",
+                [run_at_ms, seq, flow.0, flow.1, run_key],
             )?;
-            self.mirror.count(lane_id, 0, 1);
+            self.mirror.count_scheduled(flow.0, 1);
             self.mirror.due(run_at_ms);
         } else {
-            self.execute("INSERT OR FAIL INTO ready (lane_id, run_key, seq) VALUES (?, ?, ?)", [lane_id, run_key, seq])?;
-            self.mirror.count(lane_id, 1, 0);
+            let ready = "INSERT OR FAIL INTO ready (lane_id, tenant_id, run_key, seq) VALUES (?, ?, ?, ?)";
+            self.execute(ready, [flow.0, flow.1, run_key, seq])?;
+            self.mirror.count_ready(flow, 1);
         }
         Ok(())
     }
@@ -201,10 +204,23 @@ impl Tx<'_> {
             queued: 0,
             scheduled: 0,
             running: 0,
+            estimate: Estimate::default(),
             dirty: false,
         };
         self.mirror.insert_lane(lane_id, lane);
         Ok(lane_id)
+    }
+
+    /// The number of a tenant, which gets an account when it is new.
+    pub(super) fn tenant(&mut self, name: Option<&str>) -> Result<i64> {
+        let Some(name) = name else { return Ok(NOBODY) };
+        if let Some(tenant_id) = self.mirror.tenant_id(name) {
+            return Ok(tenant_id);
+        }
+        self.execute("INSERT INTO tenants (name) VALUES (?)", [name])?;
+        let tenant_id = self.conn.last_insert_rowid();
+        self.mirror.open_account(tenant_id, name, Account::default());
+        Ok(tenant_id)
     }
 
     /// Whether so many more lanes may be made.
@@ -214,13 +230,26 @@ impl Tx<'_> {
         if fits || more == 0 { Ok(()) } else { Err(StoreError::Conflict(Conflict::TooManyLanes { max })) }
     }
 
+    /// Whether so many more tenants may be made.
+    pub(super) fn check_new_tenants(&self, more: usize) -> Result<()> {
+        let max = self.rules.tenants_max;
+        let fits = self.mirror.tenants().count().saturating_add(more) <= usize::try_from(max).unwrap_or(usize::MAX);
+        if fits || more == 0 { Ok(()) } else { Err(StoreError::Conflict(Conflict::TooManyTenants { max })) }
+    }
+
     /// Writes what the mirror counted, before the commit.
     pub(super) fn finish(&mut self) -> Result<()> {
         for (lane_id, lane) in &mut self.mirror.lanes {
             if std::mem::take(&mut lane.dirty) {
-                let mut update = self.conn.prepare_cached("UPDATE lanes SET queued = ?, scheduled = ? WHERE lane_id = ?")?;
-                update.execute([lane.queued, lane.scheduled, *lane_id])?;
+                let mut update =
+                    self.conn.prepare_cached("UPDATE lanes SET queued = ?, scheduled = ?, expected_us = ? WHERE lane_id = ?")?;
+                let expected_us = i64::try_from(lane.estimate.next().micros()).unwrap_or(i64::MAX);
+                update.execute([lane.queued, lane.scheduled, expected_us, *lane_id])?;
             }
+        }
+        for tenant_id in std::mem::take(&mut self.mirror.tenants_dirty) {
+            let pass = i64::try_from(self.mirror.shares.pass(tenant_id)).unwrap_or(i64::MAX);
+            self.execute("UPDATE tenants SET pass = ? WHERE tenant_id = ?", [pass, tenant_id])?;
         }
         if std::mem::take(&mut self.mirror.counters_dirty) {
             let now = [self.mirror.last_seq, self.mirror.last_token];
