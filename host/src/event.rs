@@ -1,4 +1,4 @@
-//! What happens to tasks, told to whoever listens, and the two bells that wake the scheduler.
+//! What happens to tasks, told to whoever listens, and the bells that wake the scheduler.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::sync::{Notify, broadcast};
 
 use crate::clock::UnixMs;
-use crate::task::{AiModel, Outcome, TaskId, TaskState, TaskType};
+use crate::task::{AiModel, Outcome, Priority, TaskId, TaskState, TaskType};
 
 /// One thing that happened to a task.
 #[derive(Debug, Clone, Serialize)]
@@ -222,8 +222,20 @@ impl Watched {
 pub struct Bells {
     /// There may be something to claim.
     pub work: Notify,
+    /// There may be something to claim that is not to wait behind what was claimed already.
+    pub urgent: Notify,
     /// A running task was asked to stop.
     pub cancel: Notify,
+}
+
+impl Bells {
+    /// Tasks came in, the most urgent of them with this priority.
+    pub fn submitted(&self, most_urgent: Priority) {
+        self.work.notify_one();
+        if most_urgent >= Priority::High {
+            self.urgent.notify_one();
+        }
+    }
 }
 
 #[cfg(test)]

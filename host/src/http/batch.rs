@@ -40,8 +40,13 @@ pub(super) async fn submit_batch(State(api): State<Arc<Api>>, headers: HeaderMap
         return Ok(Json(BatchAnswer { tasks: Vec::new() }));
     }
     let told: Vec<(TaskId, LaneKey)> = batch.iter().map(|task| (task.id, task.lane.clone())).collect();
+    let most_urgent = batch.iter().map(|task| task.priority).max().unwrap_or_default();
     let answers = api.store.submit(batch, now).await?;
     tell(&api, &told, &answers, now);
+    // Also for scheduled ones: the scheduler may sleep past the time of the first of them.
+    if answers.iter().any(|answer| answer.created) {
+        api.bells.submitted(most_urgent);
+    }
     Ok(Json(BatchAnswer { tasks: answers.into_iter().map(Into::into).collect() }))
 }
 
@@ -67,9 +72,5 @@ fn tell(api: &Api, told: &[(TaskId, LaneKey)], answers: &[Submitted], now: UnixM
     }
     for (task_type, count) in by_type {
         api.metrics.submitted(task_type, count);
-    }
-    // Also for scheduled ones: the scheduler may sleep past the time of the first of them.
-    if answers.iter().any(|answer| answer.created) {
-        api.bells.work.notify_one();
     }
 }

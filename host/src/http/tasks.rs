@@ -53,7 +53,7 @@ pub(super) async fn submit(State(api): State<Arc<Api>>, headers: HeaderMap, body
     let (status, task) = if answer.created {
         announce(&api, now, kept.id, &kept.lane, answer.state);
         api.metrics.submitted(&kept.lane.task_type, 1);
-        api.bells.work.notify_one();
+        api.bells.submitted(kept.priority);
         (StatusCode::CREATED, as_stored(kept, answer.state, now))
     } else {
         (StatusCode::OK, find(&api, answer.id).await?)

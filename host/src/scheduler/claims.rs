@@ -19,6 +19,10 @@ pub(super) async fn run(shared: &Arc<Shared>, shutdown: &CancellationToken) {
         let room = tokio::select! {
             () = &mut ended => return,
             room = shared.queue.room() => room,
+            () = shared.parts.bells.urgent.notified() => match shared.queue.room_for_urgent() {
+                0 => continue,
+                room => room,
+            },
         };
         // Armed before the look: what arrives in between rings it.
         let bell = shared.parts.bells.work.notified();

@@ -39,10 +39,14 @@ struct State {
 }
 
 impl State {
+    fn waiting_count(&self) -> u32 {
+        u32::try_from(self.waiting.len()).unwrap_or(u32::MAX)
+    }
+
     /// How many more tasks this host wants now, if any. Not each one singly: a claim is a transaction, so the next one waits until
     /// half the room is free or the threads are about to run dry.
     fn room(&self, slots: u32) -> Option<u32> {
-        let (waiting, all) = (u32::try_from(self.waiting.len()).unwrap_or(u32::MAX), slots.saturating_add(self.ahead.depth()));
+        let (waiting, all) = (self.waiting_count(), slots.saturating_add(self.ahead.depth()));
         let room = all.saturating_sub(waiting.saturating_add(self.running));
         (room > 0 && (waiting < slots || room >= all / 2)).then_some(room)
     }
@@ -95,6 +99,14 @@ impl LocalQueue {
             }
             freed.await;
         }
+    }
+
+    /// How many tasks may be claimed when something urgent came in, which is to run before what waits here: one for each thread beyond
+    /// the usual room, so that a flood of them does not pile up either.
+    pub(super) fn room_for_urgent(&self) -> u32 {
+        let state = self.state.lock();
+        let (waiting, all) = (state.waiting_count(), self.slots.saturating_mul(2).saturating_add(state.ahead.depth()));
+        all.saturating_sub(waiting.saturating_add(state.running)).min(self.slots)
     }
 
     /// Takes in what was claimed.
