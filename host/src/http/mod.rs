@@ -184,6 +184,7 @@ fn admin_routes() -> Routes {
         .routes(routes!(admin::plugins::install, admin::plugins::list))
         .routes(routes!(admin::plugins::remove))
         .routes(routes!(admin::lanes::list, admin::lanes::change))
+        .routes(routes!(admin::hosts::list))
         .routes(routes!(admin::tenants::list, admin::tenants::change))
         .routes(routes!(admin::limits::read))
         .routes(routes!(admin::limits::set_host, admin::limits::clear_host))

@@ -276,6 +276,28 @@ pub struct LanePatch {
     pub weight: Option<u32>,
 }
 
+/// A host that has said that it lives, and what it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostShown {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Until when it is taken for alive.
+    pub lease_until: UnixMs,
+    /// What it holds, oldest claim first.
+    pub running: Vec<RunningShown>,
+}
+
+/// A task that a host holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunningShown {
+    /// Its identity.
+    pub id: TaskId,
+    /// Type and model.
+    pub lane: LaneKey,
+    /// The number of the attempt.
+    pub attempt: u32,
+}
+
 /// A tenant and what it has of the hosts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TenantShare {
@@ -356,6 +378,9 @@ pub trait TaskStore: Send + Sync + 'static {
 
     /// Changes a lane, creating it if it is new.
     async fn set_lane(&self, key: &LaneKey, patch: LanePatch) -> Result<Lane>;
+
+    /// Every host that has said that it lives, by name, with what it holds.
+    async fn hosts(&self) -> Result<Vec<HostShown>>;
 
     /// Every tenant that has submitted anything or was given a weight, by name; first the tasks of nobody in particular.
     async fn tenants(&self) -> Result<Vec<TenantShare>>;

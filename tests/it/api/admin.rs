@@ -129,3 +129,36 @@ async fn routes_say_who_takes_what() {
     server.get("/v1/admin/routes?task_type=strict").await.is_problem(422, "no_plugin_for_task", Some("task_type"));
     server.stop().await;
 }
+
+#[tokio::test]
+async fn tenants_have_weights_and_hosts_are_listed() {
+    let server = Server::start().await;
+    server.submit(&json!({"task_type": "echo", "tenant": "acme"})).await;
+    let change = |body: Value| {
+        let server = &server;
+        async move { server.send(Method::PATCH, "/v1/admin/tenants", &body).await }
+    };
+    let weighed = change(json!({"tenant": "acme", "weight": 300})).await;
+    assert_eq!((weighed.status, &weighed.body["weight"], &weighed.body["queued"]), (200, &json!(300), &json!(1)), "{}", weighed.body);
+    let nobody = change(json!({"weight": 50})).await.body;
+    assert_eq!((&nobody["tenant"], &nobody["weight"]), (&Value::Null, &json!(50)));
+    for wrong in [0, 10_001] {
+        change(json!({"tenant": "acme", "weight": wrong})).await.is_problem(422, "invalid_field", Some("weight"));
+    }
+    change(json!({"tenant": "acme", "weight": 1, "wait": 1})).await.is_problem(422, "unknown_field", Some("wait"));
+    let tenants = server.get("/v1/admin/tenants").await.body;
+    let shown: Vec<_> = tenants["tenants"].as_array().expect("a list").iter().map(|t| (&t["tenant"], &t["weight"])).collect();
+    assert_eq!(shown, [(&Value::Null, &json!(50)), (&json!("acme"), &json!(300))]);
+
+    let now = server.clock.now();
+    server.store.heartbeat("h", now, now.plus(Duration::from_secs(15))).await.expect("alive");
+    let task = server.claim().await;
+    let hosts = server.get("/v1/admin/hosts").await.body;
+    let host = &hosts["hosts"][0];
+    assert_eq!(
+        (&host["name"], &host["alive"], &host["running"][0]["id"]),
+        (&json!("h"), &json!(true), &json!(task.id.to_string())),
+        "{hosts}"
+    );
+    server.stop().await;
+}

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use taskwarden::clock::UnixMs;
-use taskwarden::store::{
-    CancelAnswer, Claim, ClaimedTask, Conflict, Finish, Finished, LanePatch, RetryAnswer, Store, StoreError, TaskFilter,
-};
-use taskwarden::task::fair::Service;
-use taskwarden::task::{LogLevel, LogLine, NewTask, Next, Outcome, Output, Priority, TaskId, TaskState, TaskType, Tenant};
+use taskwarden::store::{CancelAnswer, Claim, Conflict, Finished, LanePatch, RetryAnswer, Store, StoreError, TaskFilter};
+use taskwarden::task::{LogLevel, LogLine, NewTask, Next, Outcome, Output, Priority, TaskId, TaskState, TaskType};
 
-use super::support::{NOW, at, claim, finish, keyed, lane, new_task, simple, state, succeed};
+use super::sharing::{
+    a_noisy_tenant_does_not_delay_a_quiet_one, hosts_are_shown_with_what_they_hold, tenants_are_served_by_weight_and_not_by_count,
+    within_a_tenant_priority_decides,
+};
+use super::support::{NOW, at, claim, finish, keyed, lane, new_task, simple, state, submit, succeed};
 
 macro_rules! conformance {
     ($($name:ident),+ $(,)?) => {
@@ -50,11 +51,8 @@ conformance!(
     a_noisy_tenant_does_not_delay_a_quiet_one,
     tenants_are_served_by_weight_and_not_by_count,
     within_a_tenant_priority_decides,
+    hosts_are_shown_with_what_they_hold,
 );
-
-async fn submit(store: &Arc<dyn Store>, tasks: Vec<NewTask>) -> Vec<TaskId> {
-    store.submit(tasks, NOW).await.unwrap().into_iter().map(|submitted| submitted.id).collect()
-}
 
 async fn a_task_goes_through_its_life(store: Arc<dyn Store>) {
     let mut new = new_task(lane("implement_idea", Some("claude-3/opus latest")), Priority::High);
@@ -499,66 +497,4 @@ async fn a_flood_does_not_hold_up_what_is_urgent(store: Arc<dyn Store>) {
     assert!(all.iter().map(|task| (task.run_key, task.claim.seq)).is_sorted());
     assert_eq!(store.finish(all.iter().map(|task| succeed(task, at(2_000))).collect()).await.unwrap().len(), 9_998);
     assert!(claim(&store, 10, at(3_000)).await.tasks.is_empty());
-}
-
-fn of_tenant(name: &str, priority: Priority) -> NewTask {
-    NewTask { tenant: Some(Tenant::new(name).unwrap()), ..new_task(lane("echo", None), priority) }
-}
-
-fn whose(task: &ClaimedTask) -> &str {
-    task.tenant.as_ref().map_or("", Tenant::as_str)
-}
-
-async fn a_noisy_tenant_does_not_delay_a_quiet_one(store: Arc<dyn Store>) {
-    submit(&store, (0..500).map(|_| of_tenant("noisy", Priority::High)).collect()).await;
-    for _ in 0..10 {
-        let claimed = claim(&store, 10, NOW).await.tasks;
-        store.finish(claimed.iter().map(|task| succeed(task, NOW)).collect()).await.unwrap();
-    }
-    // It comes last and is less urgent, and still gets every second slot, but no more than that.
-    submit(&store, (0..10).map(|_| of_tenant("quiet", Priority::Low)).collect()).await;
-    let claimed = claim(&store, 10, NOW).await.tasks;
-    let quiet = claimed.iter().filter(|task| whose(task) == "quiet").count();
-    assert!((4..=6).contains(&quiet), "{quiet} of ten");
-    let shares = store.tenants().await.unwrap();
-    let share = |name: Option<&str>| shares.iter().find(|share| share.tenant.as_ref().map(Tenant::as_str) == name).unwrap();
-    let (noisy, quiet) = (share(Some("noisy")), share(Some("quiet")));
-    assert_eq!((noisy.queued + noisy.running, quiet.queued + quiet.running), (400, 10));
-    assert_eq!(noisy.weight, taskwarden::task::fair::WEIGHT_DEFAULT);
-}
-
-async fn tenants_are_served_by_weight_and_not_by_count(store: Arc<dyn Store>) {
-    let (large, small) = (Tenant::new("large").unwrap(), Tenant::new("small").unwrap());
-    assert_eq!(store.set_tenant(Some(&large), 300).await.unwrap().weight, 300);
-    assert_eq!(store.set_tenant(Some(&small), 100).await.unwrap().weight, 100);
-    let tasks = |name: &'static str| (0..1_500).map(move |_| of_tenant(name, Priority::Normal));
-    submit(&store, tasks("large").chain(tasks("small")).collect()).await;
-    // The tasks of the small one are ten times cheaper, so it should run more of them, for a third of the service.
-    let (mut large_us, mut small_us) = (0_u64, 0_u64);
-    for _ in 0..200 {
-        let claimed = claim(&store, 8, NOW).await.tasks;
-        let end = |task: &ClaimedTask| {
-            let (cost, had) = if whose(task) == "large" { (20_000, &mut large_us) } else { (2_000, &mut small_us) };
-            *had += cost;
-            Finish { service: Service::from_micros(cost), ..succeed(task, NOW) }
-        };
-        let mut end = end;
-        store.finish(claimed.iter().map(&mut end).collect()).await.unwrap();
-    }
-    let share = large_us as f64 / (large_us + small_us) as f64;
-    assert!((0.70..=0.80).contains(&share), "the tenant with three quarters of the weight had {share:.3} of the service");
-}
-
-async fn within_a_tenant_priority_decides(store: Arc<dyn Store>) {
-    for priority in [Priority::Background, Priority::Critical, Priority::Low] {
-        submit(&store, vec![of_tenant("a", priority)]).await;
-        submit(&store, vec![of_tenant("b", priority)]).await;
-    }
-    let claimed = claim(&store, 6, NOW).await.tasks;
-    for name in ["a", "b"] {
-        let order: Vec<Priority> = claimed.iter().filter(|task| whose(task) == name).map(|task| task.priority).collect();
-        assert_eq!(order, [Priority::Critical, Priority::Low, Priority::Background], "{name}");
-    }
-    // They take turns.
-    assert!(claimed.windows(2).all(|pair| whose(&pair[0]) != whose(&pair[1])), "{:?}", claimed.iter().map(whose).collect::<Vec<_>>());
 }

@@ -4,6 +4,7 @@ mod conformance;
 mod crash;
 mod histories;
 mod migration;
+mod sharing;
 mod speed;
 mod sqlite;
 mod stripe;

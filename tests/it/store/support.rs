@@ -93,3 +93,7 @@ pub(crate) fn succeed(task: &ClaimedTask, now: UnixMs) -> Finish {
 pub(crate) async fn state(store: &Arc<dyn Store>, id: TaskId) -> TaskState {
     store.task(id).await.unwrap().unwrap().state
 }
+
+pub(crate) async fn submit(store: &Arc<dyn Store>, tasks: Vec<NewTask>) -> Vec<TaskId> {
+    store.submit(tasks, NOW).await.unwrap().into_iter().map(|submitted| submitted.id).collect()
+}

@@ -1,5 +1,6 @@
 //! What operators do.
 
+pub(super) mod hosts;
 pub(super) mod lanes;
 pub(super) mod limits;
 pub(super) mod plugins;

@@ -3,7 +3,8 @@
 use rusqlite::{Row, params};
 
 use super::finish::GiveBack;
-use super::mirror::{HostState, RunningTask, next_due};
+use super::host::host;
+use super::mirror::{RunningTask, next_due};
 use super::pick::{Pick, pick};
 use super::row;
 use super::tx::Tx;
@@ -113,15 +114,4 @@ fn claimed(row: &Row<'_>, claim: Claim, lane: LaneKey, run_key: i64) -> Result<C
         idempotency_key: row::idempotency_key(row::text_or_null(row, "idempotency_key")?),
         ready_at: UnixMs(row.get("run_at_ms")?),
     })
-}
-
-/// The number of a host; one that claims before its first heartbeat has no lease yet.
-pub(super) fn host(tx: &mut Tx<'_>, name: &str, lease_until: UnixMs) -> Result<i64> {
-    if let Some(host_id) = tx.mirror.host_id(name) {
-        return Ok(host_id);
-    }
-    tx.execute("INSERT INTO hosts (name, lease_until_ms) VALUES (?, ?)", params![name, lease_until.0])?;
-    let host_id = tx.conn.last_insert_rowid();
-    tx.mirror.hosts.insert(host_id, HostState { name: name.into(), lease_until_ms: lease_until.0 });
-    Ok(host_id)
 }

@@ -1,8 +1,7 @@
-//! Ends of attempts: finished, given back, or lost with their host; and the heartbeat by which a host is known to live.
+//! Ends of attempts, and the journal that outlives them.
 
 use rusqlite::params;
 
-use super::claim::host;
 use super::mirror::RunningTask;
 use super::prepared::Ended;
 use super::tx::{Requeue, Tx};
@@ -37,7 +36,7 @@ impl Verb for FinishBatch {
 }
 
 /// Writes what comes after an attempt. Somebody who asked to cancel was told that it would be done: no retry comes after that.
-fn settle(tx: &mut Tx<'_>, seq: i64, task: &RunningTask, next: Next, ended: &Ended) -> Result<()> {
+pub(super) fn settle(tx: &mut Tx<'_>, seq: i64, task: &RunningTask, next: Next, ended: &Ended) -> Result<()> {
     match next {
         Next::Final(state) => tx.end(seq, task.attempt, state, ended),
         Next::RetryAt(_) if task.cancel_requested => tx.end(seq, task.attempt, TaskState::Cancelled, ended),
@@ -86,99 +85,6 @@ impl Verb for GiveBack {
 
     fn rows(&self) -> usize {
         self.claims.len()
-    }
-}
-
-/// A task whose host is gone, as the caller needs it to decide what comes next.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct LostTask {
-    pub(super) claim: Claim,
-    pub(super) attempt: u32,
-    pub(super) max_attempts: u32,
-    /// This time included.
-    pub(super) lost: u32,
-}
-
-/// Which tasks are held by hosts whose lease ran out.
-pub(super) struct FindLost {
-    pub(super) now: UnixMs,
-    pub(super) all: bool,
-}
-
-fn is_lost(tx: &Tx<'_>, task: &RunningTask, now: UnixMs, all: bool) -> bool {
-    all || tx.mirror.hosts.get(&task.host_id).is_none_or(|host| host.lease_until_ms < now.0)
-}
-
-impl Verb for FindLost {
-    type Answer = Vec<LostTask>;
-
-    fn apply(&self, tx: &mut Tx<'_>) -> Result<Vec<LostTask>> {
-        let lost = tx.mirror.running.iter().filter(|(_, task)| is_lost(tx, task, self.now, self.all));
-        let mut lost: Vec<LostTask> = lost
-            .map(|(seq, task)| LostTask {
-                claim: Claim { seq: *seq, token: task.token },
-                attempt: task.attempt,
-                max_attempts: task.max_attempts,
-                lost: task.lost + 1,
-            })
-            .collect();
-        lost.sort_unstable_by_key(|task| task.claim.seq);
-        Ok(lost)
-    }
-}
-
-/// Takes back what was found, unless its host came back or the task ended in between.
-pub(super) struct TakeBack {
-    pub(super) lost: Vec<(Claim, Next)>,
-    pub(super) now: UnixMs,
-    pub(super) all: bool,
-}
-
-impl Verb for TakeBack {
-    type Answer = Vec<TaskId>;
-
-    fn apply(&self, tx: &mut Tx<'_>) -> Result<Vec<TaskId>> {
-        let mut taken = Vec::new();
-        for (claim, next) in &self.lost {
-            let Some(task) = tx.mirror.held(*claim).filter(|task| is_lost(tx, task, self.now, self.all)).cloned() else { continue };
-            tx.stop(claim.seq)?;
-            let ended = Ended::without_run(Outcome::Lost, Some("the host that ran it was lost"), self.now.0);
-            settle(tx, claim.seq, &task, *next, &ended)?;
-            taken.push(task.id);
-        }
-        Ok(taken)
-    }
-
-    fn rows(&self) -> usize {
-        self.lost.len()
-    }
-}
-
-pub(super) struct Beat {
-    pub(super) host: Box<str>,
-    pub(super) lease_until: UnixMs,
-}
-
-impl Verb for Beat {
-    type Answer = Heartbeat;
-
-    fn apply(&self, tx: &mut Tx<'_>) -> Result<Heartbeat> {
-        let host_id = host(tx, &self.host, self.lease_until)?;
-        tx.execute("UPDATE hosts SET lease_until_ms = ? WHERE host_id = ?", [self.lease_until.0, host_id])?;
-        if let Some(host) = tx.mirror.hosts.get_mut(&host_id) {
-            host.lease_until_ms = self.lease_until.0;
-        }
-        let mut answer = Heartbeat::default();
-        for (seq, task) in tx.mirror.running.iter().filter(|(_, task)| task.host_id == host_id) {
-            let claim = Claim { seq: *seq, token: task.token };
-            answer.held.push(claim);
-            if task.cancel_requested {
-                answer.cancel.push(claim);
-            }
-        }
-        answer.held.sort_unstable();
-        answer.cancel.sort_unstable();
-        Ok(answer)
     }
 }
 

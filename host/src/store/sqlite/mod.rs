@@ -13,6 +13,7 @@ mod claim;
 mod connection;
 mod error;
 mod finish;
+mod host;
 mod migrate;
 mod mirror;
 mod pick;

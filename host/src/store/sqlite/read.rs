@@ -147,12 +147,13 @@ fn list_text(lanes: Option<&[i64]>, wheres: &str, limit: usize) -> String {
     let Some(lanes) = lanes else {
         return select(TASK_COLUMNS, &format!("t WHERE {wheres} ORDER BY t.seq DESC LIMIT {limit}"));
     };
-    let mut sought = String::from("SELECT NULL AS seq WHERE 0");
+    let mut sought = String::new();
     for lane in lanes {
+        let union = if sought.is_empty() { "" } else { " UNION ALL " };
         // Writing to a String cannot fail.
         let _ = write!(
             sought,
-            " UNION ALL SELECT * FROM (SELECT t.seq FROM execution_tasks t WHERE t.lane_id = {lane} AND {wheres} \
+            "{union}SELECT * FROM (SELECT t.seq FROM execution_tasks t WHERE t.lane_id = {lane} AND {wheres} \
              ORDER BY t.seq DESC LIMIT {limit})"
         );
     }

@@ -4,14 +4,15 @@ use async_trait::async_trait;
 
 use super::SqliteStore;
 use super::change::{Cancel, Lanes, Prune, Retry, SetLane};
-use super::finish::{Beat, FindLost, FinishBatch, GiveBack, PutJournal, TakeBack};
+use super::finish::{FinishBatch, GiveBack, PutJournal};
+use super::host::{Beat, FindLost, Hosts, TakeBack};
 use super::prepared::{Ended, Prepared};
 use super::submit::Submit;
 use super::tenant::{SetTenant, Tenants};
 use crate::clock::UnixMs;
 use crate::store::{
-    CancelAnswer, Claim, ClaimRequest, Claimed, Finish, Finished, Heartbeat, Lane, LanePatch, Result, RetryAnswer, Submitted, TaskFilter,
-    TaskPage, TaskStore, TenantShare,
+    CancelAnswer, Claim, ClaimRequest, Claimed, Finish, Finished, Heartbeat, HostShown, Lane, LanePatch, Result, RetryAnswer, Submitted,
+    TaskFilter, TaskPage, TaskStore, TenantShare,
 };
 use crate::task::{LaneKey, LogLine, NewTask, Next, Output, Task, TaskId, Tenant};
 
@@ -94,6 +95,10 @@ impl TaskStore for SqliteStore {
 
     async fn lanes(&self) -> Result<Vec<Lane>> {
         self.writer.run(Lanes).await
+    }
+
+    async fn hosts(&self) -> Result<Vec<HostShown>> {
+        self.writer.run(Hosts).await
     }
 
     async fn tenants(&self) -> Result<Vec<TenantShare>> {
