@@ -7,8 +7,8 @@ use super::prepared::Ended;
 use super::tx::{Requeue, Tx};
 use super::writer::Verb;
 use crate::clock::UnixMs;
-use crate::store::{Claim, Conflict, Finished, Heartbeat, Result, StoreError};
-use crate::task::{Next, Outcome, TaskId, TaskState, run_key};
+use crate::store::{Claim, Conflict, Finished, Result, StoreError};
+use crate::task::{Next, Outcome, TaskState, run_key};
 
 pub(super) struct FinishBatch(pub(super) Vec<(Claim, Next, Ended)>);
 
