@@ -112,7 +112,10 @@ impl Verb for Hosts {
 
     fn apply(&self, tx: &mut Tx<'_>) -> Result<Vec<HostShown>> {
         let mirror = &*tx.mirror;
-        let shown = mirror.hosts.iter().map(|(host_id, host)| {
+        // The one that stands for a database's former owner never lived; it is of interest as long as tasks are laid to its account.
+        let holds = |host_id: i64| mirror.running.values().any(|task| task.host_id == host_id);
+        let seen = mirror.hosts.iter().filter(|(host_id, host)| host.lease_until_ms > 0 || holds(**host_id));
+        let shown = seen.map(|(host_id, host)| {
             let mut held: Vec<&RunningTask> = mirror.running.values().filter(|task| task.host_id == *host_id).collect();
             held.sort_unstable_by_key(|task| task.token);
             let running = held.into_iter().filter_map(|task| {
