@@ -1,11 +1,13 @@
 //! What cargo alone cannot do for this workspace: guests for WebAssembly, one run of every test, a demonstration.
 
 mod bench;
+mod client;
 mod demo;
 mod foreign;
 mod guests;
 mod host;
 mod process;
+mod soak;
 mod test;
 mod toolchain;
 mod workspace;
@@ -20,6 +22,7 @@ cargo xtask plugins            build plugins and test guests as components, into
 cargo xtask test [NAME…]       everything that can be checked here; with names, only the tests whose names contain one of them
 cargo xtask foreign-guests     build and run the guests in JavaScript and Python
 cargo xtask dist               a release binary with the plugins inside
+cargo xtask soak [SECONDS [SEED]]  hosts that are killed and stopped under a load, and a reckoning of what was promised
 cargo xtask bench [PART…]      what the host costs: dispatch, throughput, latency, flood, fuel
 ";
 
@@ -56,6 +59,12 @@ fn run(arguments: &[String]) -> anyhow::Result<()> {
             demo::run(&host)
         }
         ["bench", parts @ ..] => bench::run(&Workspace::find()?, parts),
+        ["soak", words @ ..] => {
+            let options = soak::Options::parse(words)?;
+            let workspace = Workspace::find()?;
+            let components = guests::build(&workspace)?;
+            soak::on_sqlite(&host::build(&workspace, &components, host::Profile::Dev)?, &components, options)
+        }
         ["dist"] => {
             let workspace = Workspace::find()?;
             let binary = host::build(&workspace, &guests::build(&workspace)?, host::Profile::Release)?;

@@ -7,7 +7,10 @@ use std::process::{Command, Stdio};
 use anyhow::Context;
 
 use crate::workspace::Workspace;
-use crate::{foreign, guests, host, process};
+use crate::{foreign, guests, host, process, soak};
+
+/// Long enough for a few mishaps of each kind.
+const SOAK: soak::Options = soak::Options { seconds: 12, seed: 1 };
 
 /// What passed and what did not, tests and other checks alike.
 #[derive(Default)]
@@ -70,6 +73,7 @@ pub(crate) fn run(workspace: &Workspace, filters: &[&str]) -> anyhow::Result<()>
     cargo_test(workspace, &mut tally, &["--lib", "--bins", "--tests"], filters, &prepare)?;
     cargo_test(workspace, &mut tally, &["--doc"], filters, &prepare)?;
     if filters.is_empty() {
+        tally.check("soak, short form", soak::on_sqlite(Path::new(&binary), &components, SOAK));
         foreign::check(workspace, Path::new(&binary), &mut tally, foreign::WhenMissing::LeaveOut);
     }
     println!("everything took {:.0} s", start.elapsed().as_secs_f32());

@@ -3,8 +3,8 @@
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
-use super::host::Host;
 use super::report::{number, text};
+use crate::client::Client;
 
 /// The yearly flow of the Nile at Aswan, 1871 to 1970, in 10^8 m³: a hundred real measurements, which fell for good around 1899.
 pub(super) const NILE_CSV: &str = include_str!("../../data/nile.csv");
@@ -121,7 +121,7 @@ pub(super) fn fall_of_the_nile(task: &Value) -> anyhow::Result<&Value> {
 }
 
 /// The same idempotency key gives the first task back.
-pub(super) fn check_repeat(host: &Host) -> anyhow::Result<()> {
+pub(super) fn check_repeat(host: &Client) -> anyhow::Result<()> {
     let body = json!({ "task_type": "echo", "payload": { "order": 4711 }, "idempotency_key": "demo-order-4711" });
     let (first_status, first) = host.post_with_status("/v1/tasks", &body)?;
     let (second_status, second) = host.post_with_status("/v1/tasks", &body)?;

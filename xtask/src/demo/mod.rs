@@ -1,6 +1,5 @@
 //! `cargo xtask demo`: a host on a database of its own, a mixed load over HTTP, and what came of it. Nothing of it stays.
 
-mod host;
 mod load;
 mod report;
 
@@ -11,28 +10,31 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use serde_json::Value;
 
+use crate::client::{Client, Host, Scratch};
 use crate::process;
-use host::{Host, Scratch};
 
 /// A load of this size takes seconds; a host that needs longer has stopped working.
 const PATIENCE: Duration = Duration::from_secs(90);
+/// Two slots, so that the queue has something to decide; open, because only this machine can reach it.
+const CONFIGURATION: &str = "[auth]\nmode = \"loopback_open\"\n\n[runtime]\nslots = 2\n";
+const HOST: &str = "host";
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 
 /// Runs the demonstration with a host that carries the plugins, and fails if anything is not as it should be.
 pub(crate) fn run(binary: &Path) -> anyhow::Result<()> {
-    let scratch = Scratch::new()?;
-    let host = Host::start(binary, &scratch)?;
-    let shown = show(&host);
+    let scratch = Scratch::new("demo")?;
+    let host = Host::start(binary, &scratch, HOST, CONFIGURATION)?;
+    let shown = show(host.client());
     let stopped = host.stop();
     if shown.is_err() || stopped.is_err() {
-        eprintln!("the host said:\n{}", scratch.host_log());
+        eprintln!("the host said:\n{}", scratch.host_log(HOST));
     }
     shown.and(stopped)?;
     report::how_to_go_on(binary);
     Ok(())
 }
 
-fn show(host: &Host) -> anyhow::Result<()> {
+fn show(host: &Client) -> anyhow::Result<()> {
     println!("a host is running at {} on SQLite in a temporary folder, two tasks at a time", host.address());
     report::plugins(&host.get("/v1/plugins")?)?;
 
@@ -60,7 +62,7 @@ fn show(host: &Host) -> anyhow::Result<()> {
 }
 
 /// Follows the load until every task has ended, and answers with the tasks by id.
-fn wait_for_all(host: &Host, ids: &[String]) -> anyhow::Result<BTreeMap<String, Value>> {
+fn wait_for_all(host: &Client, ids: &[String]) -> anyhow::Result<BTreeMap<String, Value>> {
     let start = process::now();
     let mut said = String::new();
     loop {

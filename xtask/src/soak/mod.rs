@@ -1,0 +1,68 @@
+//! `cargo xtask soak`: real hosts under a load whose effects are counted, killed, stopped and starved at random, and a reckoning.
+//!
+//! The load is tasks of the guest `ledger`, each with an idempotency key of its own; each attempt that acts leaves one file. What goes
+//! wrong and when is drawn from a seed, so that a run can be repeated as far as the machine repeats itself.
+
+mod cluster;
+mod plan;
+mod reckoning;
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+
+use crate::process;
+use cluster::Cluster;
+use plan::{Mishap, Plan};
+use reckoning::Ledger;
+
+/// Acknowledged tasks must have ended this long after the last mishap, leases and all.
+const SETTLE_MAX: Duration = Duration::from_secs(120);
+
+/// How long and how hard.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Options {
+    /// Seconds of load and mishaps for each database.
+    pub(crate) seconds: u64,
+    /// What is drawn depends on this alone.
+    pub(crate) seed: u64,
+}
+
+impl Options {
+    /// Reads `[SECONDS [SEED]]`.
+    pub(crate) fn parse(words: &[&str]) -> anyhow::Result<Self> {
+        let number = |at: usize, default: u64| {
+            words.get(at).map_or(Ok(default), |word| word.parse().with_context(|| format!("{word:?} is not a whole number")))
+        };
+        ensure!(words.len() <= 2, "usage: cargo xtask soak [SECONDS [SEED]]");
+        Ok(Self { seconds: number(0, 120)?, seed: number(1, 1)? })
+    }
+}
+
+/// One host on SQLite: killed, stopped and started.
+pub(crate) fn on_sqlite(binary: &Path, components: &Path, options: Options) -> anyhow::Result<()> {
+    let cluster = Cluster::on_sqlite(binary, components)?;
+    run("one host on SQLite", cluster, &[Mishap::Kill, Mishap::Pause], options)
+}
+
+fn run(what: &str, mut cluster: Cluster, mishaps: &[Mishap], options: Options) -> anyhow::Result<()> {
+    let mut plan = Plan::new(options.seed, mishaps, cluster.hosts());
+    let mut ledger = Ledger::default();
+    let start = process::now();
+    while start.elapsed() < Duration::from_secs(options.seconds) {
+        let until = start.elapsed() + plan.pause();
+        while start.elapsed() < until {
+            let batch = plan.batch();
+            if let Some(ids) = cluster.submit(plan.host(), &batch) {
+                ledger.acknowledged(ids, &batch);
+            }
+        }
+        let (mishap, host) = plan.mishap();
+        ledger.count(mishap);
+        cluster.suffer(mishap, host)?;
+    }
+    cluster.recover()?;
+    ledger.settle(&cluster, SETTLE_MAX)?;
+    ledger.reckon(what, options, &cluster)
+}
