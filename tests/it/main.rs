@@ -2,6 +2,7 @@
 // Everything here is test code, helpers included: this says so to clippy.
 #![cfg(test)]
 
+mod anomaly;
 mod api;
 mod guests;
 mod host;

@@ -13,14 +13,6 @@ fn echo() -> Kit {
     Kit::from_bytes(&guests::component("echo"))
 }
 
-fn daily_csv(days: i64, value: impl Fn(i64) -> f64) -> String {
-    (0..days).map(|day| format!("{},{}\n", 1_767_225_600 + day * 86_400, value(day))).collect()
-}
-
-fn steady(day: i64) -> f64 {
-    1000.0 + ((day * 37) % 23) as f64 - if day % 7 > 4 { 300.0 } else { 0.0 }
-}
-
 #[test]
 fn echo_answers_with_what_it_saw() {
     let payload = json!({"n": [1, 2.5, null], "log": "hello", "progress_steps": 4, "output_bytes": 100_000});
@@ -58,34 +50,6 @@ fn a_manifest_travels_inside_each_built_in_plugin() {
         assert_eq!(manifest.name, name);
         assert!(manifest.capabilities.contains(&Capability::Log));
     }
-}
-
-#[test]
-fn anomaly_scores_are_the_same_bits_in_the_sandbox_as_outside() {
-    let csv = daily_csv(400, |day| if day == 300 { 20.0 } else { steady(day) });
-    let kit = Kit::from_bytes(&guests::component("anomaly-score"));
-    let run = kit.run(TestTask::new("anomaly.score").input("series", csv.clone()));
-    let points = taskwarden_anomaly_score::read_csv(csv.as_bytes()).expect("good");
-    let (native, _) = taskwarden_anomaly_score::score(&points, &taskwarden_anomaly_score::Options::default());
-    let answer = run.json();
-    let guest: Vec<u64> =
-        answer["scores"].as_array().expect("scores").iter().map(|p| p["score"].as_f64().expect("a number").to_bits()).collect();
-    assert_eq!(guest, native.iter().map(|point| point.score.to_bits()).collect::<Vec<_>>());
-    let worst = &answer["episodes"]
-        .as_array()
-        .expect("episodes")
-        .iter()
-        .max_by(|a, b| a["score"].as_f64().partial_cmp(&b["score"].as_f64()).expect("numbers"));
-    assert_eq!(worst.expect("one")["direction"], "down");
-    run.assert_memory_at_most(8 << 20).assert_fuel_at_most(400 * 150_000);
-}
-
-#[test]
-fn a_bad_line_is_the_submitters_and_is_named() {
-    let kit = Kit::from_bytes(&guests::component("anomaly-score"));
-    let run = kit.run(TestTask::new("anomaly.score").input("series", "timestamp,value\n2026-01-01,1\n2026-01-02,many\n"));
-    run.assert_outcome(Outcome::Invalid).assert_error_contains("line 3").assert_error_contains("many");
-    kit.run(TestTask::new("anomaly.score")).assert_outcome(Outcome::Invalid).assert_error_contains("series");
 }
 
 #[test]

@@ -1,12 +1,29 @@
-//! From points to episodes: one entry per incident, with its beginning, its worst moment, its end, and a sentence that says why.
+//! From points to episodes: one entry for each incident, with its beginning, its worst moment, its end, what kind of change it is, and a
+//! sentence that says why.
 
 use serde::Serialize;
 
+use crate::explain::explain;
 use crate::scorer::Scored;
-use crate::time::show;
+use crate::stats::median;
+use crate::time::{DAY_MS, show};
 
-/// A pause in the alerts shorter than this many points does not end an episode.
-const GAP_POINTS: usize = 3;
+/// A pause in the alerts of fewer steps than this does not end an episode.
+const GAP_STEPS: i64 = 4;
+/// Within a day, a pause shorter than this does not either.
+const GAP_MS: i64 = DAY_MS * 2 / 5;
+/// A point this far off, in units of what is usual, is off by itself; others alert because of their neighbours.
+const OFF_BY_ITSELF: f64 = 2.0;
+/// What is left of the expected value in an outage, at most.
+const OUTAGE_SHARE: f64 = 0.05;
+/// So many points at most are a spike; more to the same side are a new level.
+const SPIKE_POINTS: usize = 2;
+/// The share of deviations that have to be to the same side.
+const SAME_SIDE: f64 = 0.8;
+/// A change that grows by this factor from its first third to its last is a trend.
+const GROWTH: f64 = 1.6;
+/// Values that were seen within this many points before are nothing new; their order may be.
+const RANGE_POINTS: usize = 28;
 
 /// Which way an episode went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -16,160 +33,212 @@ pub enum Way {
     Up,
     /// Below it.
     Down,
-    /// More restless than usual, without a direction.
+    /// To both sides.
     Unsteady,
+}
+
+/// What kind of change an episode is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shape {
+    /// One or two points too high.
+    Spike,
+    /// One or two points too low.
+    Dip,
+    /// Nothing, where something was expected.
+    Outage,
+    /// A new level, from one step to the next.
+    LevelShift,
+    /// A new direction: further off from step to step.
+    TrendChange,
+    /// Usual values at unusual times.
+    SeasonBreak,
+    /// More swing than usual.
+    Variance,
 }
 
 /// One incident.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Episode {
-    /// When the first anomalous point was.
+    /// When it began: the first point that is off by itself, or else the first that alerts.
     pub onset: String,
     /// When the worst point was.
     pub peak: String,
-    /// When the last anomalous point was.
+    /// When the last point was that is off.
     pub end: String,
     /// Whether the series ends inside it.
     pub ongoing: bool,
-    /// Anomalous points in it.
+    /// Points that alert.
     pub points: usize,
+    /// What kind of change it is.
+    #[serde(rename = "type")]
+    pub shape: Shape,
     /// Which way it went.
     pub direction: Way,
     /// The worst score.
     pub score: f64,
     /// The worst severity.
     pub severity: f64,
+    /// The worst point's value.
+    pub value: f64,
+    /// What was expected of it.
+    pub expected: f64,
+    /// Lower end of its band.
+    pub low: f64,
+    /// Upper end of it.
+    pub high: f64,
     /// One sentence.
     pub explanation: String,
 }
 
 /// The episodes of a scored series, in the order of time.
 #[must_use]
-pub fn episodes(scored: &[Scored], alert_score: f64) -> Vec<Episode> {
-    let alerts: Vec<usize> = scored.iter().enumerate().filter(|(_, point)| point.score >= alert_score).map(|(at, _)| at).collect();
-    alerts.chunk_by(|earlier, later| later - earlier <= GAP_POINTS).filter_map(|run| describe(scored, run)).collect()
+pub fn episodes(scored: &[Scored]) -> Vec<Episode> {
+    let gap_ms = gap_ms(scored);
+    let alerts: Vec<usize> = (0..scored.len()).filter(|at| scored.get(*at).is_some_and(|point| point.severity >= 50.0)).collect();
+    let time = |at: &usize| scored.get(*at).map_or(0, |point| point.time_ms);
+    let together = |earlier: &usize, later: &usize| time(later).saturating_sub(time(earlier)) < gap_ms;
+    alerts.chunk_by(together).filter_map(|run| describe(scored, run, gap_ms)).collect()
 }
 
-fn describe(scored: &[Scored], run: &[usize]) -> Option<Episode> {
-    let at = |index: usize| scored.get(index);
-    let (first, last) = (at(*run.first()?)?, at(*run.last()?)?);
+fn gap_ms(scored: &[Scored]) -> i64 {
+    let steps = scored.windows(2).filter_map(|pair| Some(pair.last()?.time_ms.saturating_sub(pair.first()?.time_ms)));
+    let mut steps: Vec<f64> = steps.take(1000).map(|step| step as f64).collect();
+    #[expect(clippy::cast_possible_truncation, reason = "it was an integer of milliseconds, or the middle of two")]
+    let step_ms = median(&mut steps) as i64;
+    let gap_ms = step_ms.saturating_mul(GAP_STEPS);
+    if step_ms < DAY_MS / 4 { gap_ms.max(GAP_MS) } else { gap_ms }
+}
+
+fn describe(scored: &[Scored], run: &[usize], gap_ms: i64) -> Option<Episode> {
+    let (first, last) = (*run.first()?, *run.last()?);
+    let whole = scored.get(first..=last)?;
+    let off = |point: &&Scored| point.deviation.abs() >= OFF_BY_ITSELF;
+    // A shift that was noticed on its third day began on its first.
+    let before = scored.get(..first)?.iter().rev().take_while(off).take(RANGE_POINTS / 4).count();
+    let core: Vec<&Scored> = scored.get(first - before..=last)?.iter().filter(off).collect();
+    let core = if core.is_empty() { whole.iter().collect() } else { core };
     // The earliest of equally bad points: the sentence should lead to where it began.
-    let peak = run.iter().filter_map(|index| at(*index)).rev().max_by(|a, b| a.score.total_cmp(&b.score))?;
-    let whole = scored.get(*run.first()?..=*run.last()?)?;
-    let direction = way(peak, whole);
+    let peak = core.iter().rev().max_by(|a, b| a.deviation.abs().total_cmp(&b.deviation.abs()))?;
+    let worst = whole.iter().rev().max_by(|a, b| a.severity.total_cmp(&b.severity))?;
+    let (onset, end) = (core.first()?, core.last()?);
+    let direction = way(&core);
+    let earlier = scored.get(first.saturating_sub(RANGE_POINTS)..first - before)?;
+    let shape = shape(&core, direction, earlier);
+    let latest = scored.last()?.time_ms;
     Some(Episode {
-        onset: show(first.time_ms),
+        onset: show(onset.time_ms),
         peak: show(peak.time_ms),
-        end: show(last.time_ms),
-        ongoing: run.last()? + GAP_POINTS >= scored.len(),
+        end: show(end.time_ms),
+        ongoing: latest.saturating_sub(scored.get(last)?.time_ms) < gap_ms,
         points: run.len(),
+        shape,
         direction,
-        score: peak.score,
-        severity: peak.severity,
-        explanation: explain(peak, direction, whole.len()),
+        score: worst.score,
+        severity: worst.severity,
+        value: peak.value,
+        expected: peak.expected,
+        low: peak.low,
+        high: peak.high,
+        explanation: explain(shape, direction, peak, onset, &core),
     })
 }
 
-/// A point outside its band has a direction of its own; one inside it alerts because of its neighbours, so they decide.
-fn way(peak: &Scored, whole: &[Scored]) -> Way {
-    if peak.value > peak.high {
-        return Way::Up;
-    }
-    if peak.value < peak.low {
-        return Way::Down;
-    }
-    let (sum, size) = whole.iter().fold((0.0, 0.0), |(sum, size), p| (sum + p.deviation, size + p.deviation.abs()));
-    if sum > size * 0.5 {
+fn way(core: &[&Scored]) -> Way {
+    let (sum, size) = core.iter().fold((0.0, 0.0), |(sum, size), p| (sum + p.deviation, size + p.deviation.abs()));
+    // From the share of deviations to one side to their balance.
+    let balance = 2.0 * SAME_SIDE - 1.0;
+    if sum > size * balance {
         Way::Up
-    } else if sum < size * -0.5 {
+    } else if sum < size * -balance {
         Way::Down
     } else {
         Way::Unsteady
     }
 }
 
-fn explain(peak: &Scored, direction: Way, points: usize) -> String {
-    let when = show(peak.time_ms);
-    let (value, expected, low, high) = (number(peak.value), number(peak.expected), number(peak.low), number(peak.high));
-    let change = if peak.expected == 0.0 {
-        String::new()
-    } else {
-        let percent = (peak.value - peak.expected) / peak.expected.abs() * 100.0;
-        format!(", {} {}", percent_text(percent.abs()), if percent < 0.0 { "lower" } else { "higher" })
-    };
-    let lasted = if points > 1 { format!("; it lasted {points} points") } else { String::new() };
+fn shape(core: &[&Scored], direction: Way, earlier: &[Scored]) -> Shape {
+    let gone = |p: &&Scored| p.expected > 0.0 && p.value >= 0.0 && p.value <= p.expected * OUTAGE_SHARE;
+    if direction == Way::Down && core.iter().filter(|p| gone(p)).count() * 2 > core.len() {
+        return Shape::Outage;
+    }
     match direction {
         Way::Unsteady => {
-            format!("Around {when} the values swing more than usual: {value} where {expected} was expected ({low} to {high}){lasted}.")
+            let (low, high) =
+                earlier.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), p| (low.min(p.value), high.max(p.value)));
+            let familiar = core.iter().filter(|p| (low..=high).contains(&p.value)).count();
+            if familiar as f64 >= SAME_SIDE * core.len() as f64 { Shape::SeasonBreak } else { Shape::Variance }
         }
-        Way::Up | Way::Down if (peak.low..=peak.high).contains(&peak.value) => {
-            let side = if direction == Way::Up { "above" } else { "below" };
-            format!(
-                "Up to {when} several values in a row lie {side} what was expected, the last {value} where {expected} was expected{change}{lasted}."
-            )
+        Way::Up if core.len() <= SPIKE_POINTS => Shape::Spike,
+        Way::Down if core.len() <= SPIKE_POINTS => Shape::Dip,
+        Way::Up | Way::Down => {
+            let third = core.len().div_ceil(3);
+            let mean = |part: &[&Scored]| part.iter().map(|p| p.deviation.abs()).sum::<f64>() / part.len().max(1) as f64;
+            let (start, end) = (mean(core.get(..third).unwrap_or_default()), mean(core.get(core.len() - third..).unwrap_or_default()));
+            if end > start * GROWTH { Shape::TrendChange } else { Shape::LevelShift }
         }
-        Way::Up | Way::Down => format!("On {when} the value was {value} where {expected} was expected ({low} to {high}){change}{lasted}."),
     }
-}
-
-fn percent_text(percent: f64) -> String {
-    if percent < 1000.0 { format!("{percent:.0} %") } else { format!("{:.0} times", percent / 100.0) }
-}
-
-/// Four significant digits or so: enough to compare, short enough to read.
-fn number(value: f64) -> String {
-    let size = value.abs();
-    let digits = if size == 0.0 || size >= 1000.0 {
-        0
-    } else if size >= 100.0 {
-        1
-    } else if size >= 1.0 {
-        2
-    } else if size >= 0.001 {
-        5
-    } else {
-        return format!("{value:.3e}");
-    };
-    let text = format!("{value:.digits$}");
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn point(day: i64, value: f64, score: f64) -> Scored {
-        let deviation = value - 100.0;
-        Scored { time_ms: day * 86_400_000, value, score, severity: score, expected: 100.0, low: 90.0, high: 110.0, deviation }
+    fn day(day: i64, value: f64) -> Scored {
+        let deviation = (value - 100.0) / 5.0;
+        let severity = if deviation.abs() >= 3.0 { 60.0 + deviation.abs() } else { 20.0 };
+        Scored {
+            time_ms: day * 86_400_000,
+            value,
+            score: deviation.abs(),
+            severity,
+            lately: 0.0,
+            evidence: 0.0,
+            opens: false,
+            expected: 100.0,
+            low: 85.0,
+            high: 115.0,
+            deviation,
+        }
+    }
+
+    fn found(values: &[f64]) -> Vec<Episode> {
+        episodes(&(0..).zip(values).map(|(at, value)| day(at, *value)).collect::<Vec<_>>())
     }
 
     #[test]
     fn alerts_close_together_are_one_episode() {
-        let scores = [0.0, 5.0, 0.0, 7.0, 4.0, 0.0, 0.0, 0.0, 3.0, 0.0, 0.0, 0.0, 0.0];
-        let scored: Vec<_> = scores.iter().enumerate().map(|(day, score)| point(day as i64, 100.0 - score * 5.0, *score)).collect();
-        let found = episodes(&scored, 3.0);
-        assert_eq!(found.len(), 2);
-        assert_eq!((found[0].onset.as_str(), found[0].peak.as_str(), found[0].end.as_str()), ("1970-01-02", "1970-01-04", "1970-01-05"));
-        assert_eq!((found[0].points, found[0].direction, found[0].ongoing), (3, Way::Down, false));
-        assert_eq!(
-            found[0].explanation,
-            "On 1970-01-04 the value was 65 where 100 was expected (90 to 110), 35 % lower; it lasted 4 points."
-        );
+        let values = [100.0, 78.0, 100.0, 60.0, 80.0, 100.0, 100.0, 100.0, 100.0, 100.0, 130.0, 100.0, 100.0, 100.0, 100.0];
+        let episodes = found(&values);
+        assert_eq!(episodes.len(), 2);
+        let first = &episodes[0];
+        assert_eq!((first.onset.as_str(), first.peak.as_str(), first.end.as_str()), ("1970-01-02", "1970-01-04", "1970-01-05"));
+        assert_eq!((first.points, first.direction, first.ongoing), (3, Way::Down, false));
+        assert_eq!((episodes[1].shape, episodes[1].direction), (Shape::Spike, Way::Up));
     }
 
     #[test]
-    fn the_last_episode_is_ongoing_and_a_drift_has_a_direction() {
-        let drift: Vec<_> = (0..4).map(|day| point(day, 105.0, 4.0)).collect();
-        let found = episodes(&drift, 3.0);
-        assert!(found[0].ongoing && found[0].direction == Way::Up);
-        assert!(found[0].explanation.contains("several values in a row lie above"));
-        let unrest: Vec<_> = (0..4).map(|day| point(day, if day % 2 == 0 { 109.0 } else { 91.0 }, 4.0)).collect();
-        assert_eq!(episodes(&unrest, 3.0)[0].direction, Way::Unsteady);
-        assert!(episodes(&[], 3.0).is_empty());
+    fn each_kind_of_change_has_its_name() {
+        let after = |tail: &[f64]| {
+            let calm = (0..30).map(|at| if at % 2 == 0 { 70.0 + 29.0 } else { 101.0 });
+            let episodes = found(&calm.chain(tail.iter().copied()).collect::<Vec<_>>());
+            (episodes.len(), episodes.first().map(|episode| episode.shape))
+        };
+        assert_eq!(after(&[140.0]), (1, Some(Shape::Spike)));
+        assert_eq!(after(&[70.0, 100.0]), (1, Some(Shape::Dip)));
+        assert_eq!(after(&[0.0, 1.0, 0.0]), (1, Some(Shape::Outage)));
+        assert_eq!(after(&[130.0, 129.0, 131.0, 130.0, 128.0]), (1, Some(Shape::LevelShift)));
+        assert_eq!(after(&[112.0, 118.0, 124.0, 131.0, 138.0, 145.0]), (1, Some(Shape::TrendChange)));
+        assert_eq!(after(&[130.0, 70.0, 130.0, 70.0, 130.0, 70.0]), (1, Some(Shape::Variance)));
+        assert_eq!(after(&[]), (0, None));
     }
 
     #[test]
-    fn numbers_are_short() {
-        assert_eq!([1234567.8, 412.06, 1.5, 0.01234, 1e-9, 0.0].map(number), ["1234568", "412.1", "1.5", "0.01234", "1.000e-9", "0"]);
+    fn usual_values_at_unusual_times_break_the_season() {
+        let mut scored: Vec<Scored> =
+            (0..28).map(|at| Scored { deviation: 0.0, severity: 1.0, ..day(at, if at % 7 > 4 { 50.0 } else { 150.0 }) }).collect();
+        scored.extend((28..34).map(|at| Scored { deviation: if at % 2 == 0 { 4.0 } else { -4.0 }, severity: 70.0, ..day(at, 100.0) }));
+        assert_eq!(episodes(&scored)[0].shape, Shape::SeasonBreak);
+        assert!(episodes(&scored)[0].ongoing);
     }
 }

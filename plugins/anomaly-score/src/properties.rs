@@ -2,16 +2,22 @@
 
 use proptest::prelude::*;
 
-use crate::{Direction, Mode, Options, Point, episodes, score};
+use crate::{Direction, Kind, Mode, Options, Point, episodes, score};
 
 fn series(values: &[f64], step_ms: i64) -> Vec<Point> {
-    (0i64..).zip(values).map(|(at, value)| Point { time_ms: at * step_ms, value: *value }).collect()
+    (0i64..).zip(values).map(|(at, value)| Point::new(at * step_ms, *value)).collect()
 }
 
 fn options() -> impl Strategy<Value = Options> {
     let mode = prop_oneof![Just(Mode::Streaming), Just(Mode::Batch)];
     let direction = prop_oneof![Just(Direction::Both), Just(Direction::Up), Just(Direction::Down)];
-    (mode, direction, 0.5..6.0).prop_map(|(mode, direction, alert_score)| Options { mode, direction, alert_score })
+    (mode, direction, 0.5..6.0).prop_map(|(mode, direction, alert_score)| Options {
+        mode,
+        direction,
+        alert_score,
+        kind: Some(Kind::Value),
+        ..Options::default()
+    })
 }
 
 fn steps() -> impl Strategy<Value = i64> {
@@ -52,7 +58,7 @@ proptest! {
         rows in prop::collection::vec((any::<i64>(), -1e100..1e100f64), 0..120),
         options in options(),
     ) {
-        let mut points: Vec<Point> = rows.iter().map(|(time_ms, value)| Point { time_ms: *time_ms, value: *value }).collect();
+        let mut points: Vec<Point> = rows.iter().map(|(time_ms, value)| Point::new(*time_ms, *value)).collect();
         points.sort_by_key(|point| point.time_ms);
         let (scored, _) = score(&points, &options);
         prop_assert_eq!(scored.len(), points.len());
@@ -61,12 +67,12 @@ proptest! {
             prop_assert!(numbers.iter().all(|number| number.is_finite()), "{:?}", point);
             prop_assert!(point.score >= 0.0 && (0.0..=100.0).contains(&point.severity) && point.low <= point.high);
         }
-        prop_assert!(episodes(&scored, options.alert_score).len() <= scored.len());
+        prop_assert!(episodes(&scored).len() <= scored.len());
     }
 
     #[test]
     fn no_text_makes_the_reader_panic(text in "[0-9,;.:TZ+\\-\n\r\"a-fnN é]{0,200}") {
-        let _ = crate::read_csv(text.as_bytes()).map(|points| score(&points, &Options::default()));
+        let _ = crate::read_csv(text.as_bytes()).map(|series| score(&series.points, &Options::default()));
     }
 }
 

@@ -1,39 +1,15 @@
-//! Scores a series point by point (streaming), or with all of it in view (batch).
+//! Scores a series point by point, remembering what it needs and nothing of what comes.
 
-use crate::model::{Direction, Judged, Model};
-use crate::season::{Grid, Season, find};
+use std::collections::BTreeMap;
+
+use crate::calendar::{CYCLE_MAX, Calendar, Day};
+use crate::grid::Grid;
+use crate::intraday::Intraday;
+use crate::kind::Kind;
+use crate::model::{Heed, Judged};
+use crate::options::{Mode, Note, Options};
 use crate::series::Point;
-
-/// How a series is looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Mode {
-    /// Each point by what came before it: the scores of the first rows do not change when more rows follow.
-    #[default]
-    Streaming,
-    /// Each point by the whole series, so that the first weeks are scored as well as the last.
-    Batch,
-}
-
-/// What a run can be told.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Options {
-    /// How the series is looked at.
-    pub mode: Mode,
-    /// Which deviations count.
-    pub direction: Direction,
-    /// The score from which a point is anomalous: −log10 of how often a point as unusual is to be expected.
-    pub alert_score: f64,
-}
-
-/// The score at which alerts begin unless the submitter chooses another.
-pub const ALERT_SCORE: f64 = 2.5;
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { mode: Mode::Streaming, direction: Direction::Both, alert_score: ALERT_SCORE }
-    }
-}
+use crate::state::{Reader, StateError, Writer};
 
 /// One point and what was found of it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -42,142 +18,312 @@ pub struct Scored {
     pub time_ms: i64,
     /// As it was given.
     pub value: f64,
-    /// −log10 of a tail probability against the series' own history.
+    /// −log10 of the share of points that are as unusual.
     pub score: f64,
     /// 0 to 100; 50 is the alert boundary.
     pub severity: f64,
+    /// How unusual the last points were together; rises and falls more slowly than the score.
+    pub lately: f64,
+    /// How unusual it is in the model's own unit, before calibration.
+    pub evidence: f64,
+    /// Whether an incident begins here: once for each.
+    pub opens: bool,
     /// What was expected.
     pub expected: f64,
     /// Lower end of the band of what would not alert by itself.
     pub low: f64,
     /// Upper end of it.
     pub high: f64,
-    /// How far off it is, in units of what is usual.
+    /// How far off it is, in units of what is usual; signed.
     pub deviation: f64,
 }
 
 /// What was learnt of a series as a whole.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Learnt {
-    /// Period in points and its name, if the series repeats.
+    /// What kind of quantity it was taken for.
+    pub kind: Option<Kind>,
+    /// The usual time between two points.
+    pub step_ms: Option<i64>,
+    /// Whether it was looked at within the day.
+    pub intraday: bool,
+    /// Points in the cycle and its name, if there is one.
     pub season: Option<(usize, &'static str)>,
-    /// Strength of the season, 0 to 1.
-    pub season_strength: f64,
 }
 
-/// The history that is kept for finding seasons.
-const HISTORY_MAX: usize = 4096;
-/// The first look for a season: two weeks of days.
-const FIRST_REVIEW: usize = 14;
+/// So many points are looked at before the series is known well enough to say anything: two weeks of days.
+pub(crate) const WARM_UP_POINTS: usize = 14;
+/// Events with a name that are remembered.
+const EVENTS_MAX: usize = 64;
+/// The longest name of an event that is remembered.
+const EVENT_NAME_BYTES_MAX: usize = 64;
+/// The first bytes of a state: what it is, and the version of its format.
+const STATE_MARK: u32 = 0x5457_4132;
 
-/// Scores a series. The same input gives the same bits on every machine.
-#[must_use]
-pub fn score(points: &[Point], options: &Options) -> (Vec<Scored>, Learnt) {
-    let mut scorer = Scorer::new(*options);
-    if options.mode == Mode::Batch {
-        scorer.study(points);
-    }
-    let scored = points.iter().map(|point| scorer.push(*point)).collect();
-    (scored, scorer.learnt())
-}
-
-/// The streaming scorer: remembers what it needs and nothing of what comes.
-#[derive(Debug)]
+/// The streaming scorer.
+#[derive(Debug, Clone)]
 pub struct Scorer {
     options: Options,
-    model: Model,
-    season: Option<Season>,
-    grid: Option<Grid>,
-    history: Vec<Point>,
-    next_review: usize,
-    seen: usize,
+    engine: Engine,
+    /// What each event with a name did, on the model's scale: how often it was seen and the mean.
+    events: BTreeMap<String, (f64, f64)>,
+    /// What somebody called normal does not alert again: the ratio to the boundary that it had.
+    forgiven: f64,
+}
+
+#[derive(Debug, Clone)]
+enum Engine {
+    Warming(Vec<Point>),
+    Calendar(Grid, Kind, Box<Calendar>),
+    Intraday(Grid, Box<Intraday>),
+}
+
+/// Scores a series in streaming mode. The same input gives the same bits on every machine.
+pub(crate) fn stream(points: &[Point], options: &Options) -> (Vec<Scored>, Learnt) {
+    let mut scorer = Scorer::new(options.clone());
+    let scored = points.iter().map(|point| scorer.push(*point)).collect();
+    (scored, scorer.learnt())
 }
 
 impl Scorer {
     /// A scorer that has seen nothing.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        let model = Model::new(None, options.direction);
-        Self { options, model, season: None, grid: None, history: Vec::new(), next_review: FIRST_REVIEW, seen: 0 }
+        Self { options, engine: Engine::Warming(Vec::new()), events: BTreeMap::new(), forgiven: 0.0 }
     }
 
-    /// Scores the next point, then learns from it.
+    /// Learns from a whole series backwards, before it is scored forwards.
+    pub(crate) fn study(&mut self, points: &[Point]) {
+        self.begin(points.get(..WARM_UP_POINTS.min(points.len())).unwrap_or_default());
+        if let Engine::Calendar(grid, _, calendar) = &mut self.engine {
+            calendar.forget();
+            for point in points.iter().rev() {
+                let heed = match self.options.note(point.time_ms) {
+                    Some(Note::Normal) => Heed::Trust,
+                    Some(Note::Ignore | Note::Event(_) | Note::Incident) => Heed::Ignore,
+                    None => Heed::Normal,
+                };
+                let place = grid.place(self.options.zone.local_ms(point.time_ms), self.options.season_points).mirrored();
+                let day = Day { place, value: point.value, total: point.total, heed, known_effect: 0.0 };
+                calendar.push(day, &self.options);
+            }
+            calendar.turn();
+            self.events.clear();
+        }
+    }
+
+    /// Scores the next point, then learns from it. Points have to come in the order of time.
     pub fn push(&mut self, point: Point) -> Scored {
-        let index = self.grid.map_or(0, |grid| grid.index(point.time_ms));
-        let judged = self.model.push(index, point.value, self.options.alert_score);
-        self.seen += 1;
-        if self.options.mode == Mode::Streaming {
-            if self.history.len() >= HISTORY_MAX {
-                self.history.drain(..HISTORY_MAX / 2);
+        if let Engine::Warming(seen) = &mut self.engine {
+            seen.push(point);
+            if seen.len() >= WARM_UP_POINTS {
+                let seen = std::mem::take(seen);
+                self.begin(&seen);
             }
-            self.history.push(point);
-            if self.seen >= self.next_review {
-                self.review();
+            return finished(point, Judged::quiet(point.value));
+        }
+        self.judge(point)
+    }
+
+    /// Decides what the series is, and lets the model for that learn from what was seen.
+    fn begin(&mut self, seen: &[Point]) {
+        let local: Vec<i64> = seen.iter().map(|point| self.options.zone.local_ms(point.time_ms)).collect();
+        let values: Vec<f64> = seen.iter().map(|point| point.value).collect();
+        let grid = Grid::fit(&local);
+        self.engine = match grid.intraday_step_ms() {
+            Some(step_ms) => Engine::Intraday(grid, Box::new(Intraday::new(step_ms))),
+            None => {
+                let kind = self
+                    .options
+                    .kind
+                    .unwrap_or_else(|| if seen.iter().all(|point| point.total.is_some()) { Kind::Ratio } else { Kind::guess(&values) });
+                let cycle = self.options.season_points.map_or(grid.cycle().0, |points| points.min(CYCLE_MAX));
+                let calendar = Calendar::new(kind.scale(&values), cycle, grid.by_month());
+                Engine::Calendar(grid, kind, Box::new(calendar))
             }
-        }
-        scored(point, judged, self.options.alert_score)
-    }
-
-    /// Looks for a season in what was seen. Reviews become rarer as the series grows, so their cost per point stays the same.
-    fn review(&mut self) {
-        self.next_review = self.seen + (self.seen / 3).clamp(7, HISTORY_MAX / 2);
-        let grid = Grid::fit(&self.history.iter().map(|p| p.time_ms).collect::<Vec<_>>());
-        let found = find(grid, &on_grid(grid, &self.history));
-        let changed =
-            found.map(|s| s.period) != self.season.map(|s| s.period) || self.grid.is_some_and(|old| old != grid && found.is_some());
-        self.grid.get_or_insert(grid);
-        if changed {
-            self.adopt(grid, found);
-            let history = std::mem::take(&mut self.history);
-            self.replay(&history);
-            self.history = history;
+        };
+        for point in seen {
+            self.judge(*point);
         }
     }
 
-    /// Learns from the whole series before scoring it.
-    fn study(&mut self, points: &[Point]) {
-        let grid = Grid::fit(&points.iter().map(|p| p.time_ms).collect::<Vec<_>>());
-        let recent = points.get(points.len().saturating_sub(HISTORY_MAX)..).unwrap_or_default();
-        self.adopt(grid, find(grid, &on_grid(grid, recent)));
-        // Backwards, so that the model ends in the state that fits the first points best.
-        for point in points.iter().rev() {
-            self.model.push(grid.index(point.time_ms), point.value, self.options.alert_score);
+    fn judge(&mut self, point: Point) -> Scored {
+        let note = self.options.note(point.time_ms).cloned();
+        let event = match &note {
+            Some(Note::Event(name)) => Some((name.clone(), self.events.get(name).copied().unwrap_or((0.0, 0.0)))),
+            _ => None,
+        };
+        let heed = match &note {
+            Some(Note::Ignore) => Heed::Ignore,
+            Some(Note::Incident) => Heed::Distrust,
+            Some(Note::Normal) => Heed::Trust,
+            // An event is scored once it is known what it does; the baseline is of days without events.
+            Some(Note::Event(_)) if event.as_ref().is_some_and(|(_, seen)| seen.0 > 0.0) => Heed::Distrust,
+            Some(Note::Event(_)) => Heed::Ignore,
+            None => Heed::Normal,
+        };
+        let local_ms = self.options.zone.local_ms(point.time_ms);
+        let (judged, off) = match &mut self.engine {
+            Engine::Calendar(grid, _, calendar) => {
+                let place = grid.place(local_ms, self.options.season_points);
+                // One sighting is half believed.
+                let known_effect = event.as_ref().map_or(0.0, |(_, (count, mean))| mean * count / (count + 1.0));
+                let day = Day { place, value: point.value, total: point.total, heed, known_effect };
+                let (judged, off) = calendar.push(day, &self.options);
+                (judged, off + known_effect)
+            }
+            Engine::Intraday(_, intraday) => (intraday.push(point.time_ms, local_ms, point.value, heed, &self.options), 0.0),
+            Engine::Warming(_) => (Judged::quiet(point.value), 0.0),
+        };
+        if let Some((name, (count, mean))) = event {
+            self.learn_event(name, count, mean, off);
+        }
+        finished(point, self.heard(point, judged, note.as_ref()))
+    }
+
+    fn learn_event(&mut self, name: String, count: f64, mean: f64, off: f64) {
+        let room = self.events.len() < EVENTS_MAX && name.len() <= EVENT_NAME_BYTES_MAX;
+        if room || self.events.contains_key(&name) {
+            self.events.insert(name, (count + 1.0, mean + (off - mean) / (count + 1.0)));
         }
     }
 
-    fn adopt(&mut self, grid: Grid, season: Option<Season>) {
-        self.grid = Some(grid);
-        self.season = season;
-        self.model = Model::new(season, self.options.direction);
-    }
-
-    fn replay(&mut self, points: &[Point]) {
-        for (index, value) in self.grid.map(|grid| on_grid(grid, points)).unwrap_or_default() {
-            self.model.push(index, value, self.options.alert_score);
+    /// What is left of a judgement after the submitter's own rules: too little volume, too small an effect, called normal before.
+    fn heard(&mut self, point: Point, judged: Judged, note: Option<&Note>) -> Judged {
+        if note == Some(&Note::Normal) && judged.ratio >= 1.0 {
+            self.forgiven = self.forgiven.max(judged.ratio);
         }
+        let effect = (point.value - judged.expected).abs();
+        let volume = point.total.unwrap_or(judged.expected.abs());
+        let small = effect < self.options.min_effect || effect < self.options.min_effect_share * judged.expected.abs();
+        let quiet = small || volume < self.options.min_volume || note == Some(&Note::Normal);
+        if quiet || (judged.ratio >= 1.0 && judged.ratio <= self.forgiven) {
+            return Judged { ratio: judged.ratio.min(0.999), evidence: 0.0, opens: false, ..judged };
+        }
+        judged
     }
 
     /// What is known of the series so far.
     #[must_use]
     pub fn learnt(&self) -> Learnt {
-        Learnt { season: self.season.map(|s| (s.period, s.name)), season_strength: self.season.map_or(0.0, |s| s.echo) }
+        let (grid, kind) = match &self.engine {
+            Engine::Warming(_) => return Learnt { kind: self.options.kind, step_ms: None, intraday: false, season: None },
+            Engine::Calendar(grid, kind, _) => (grid, Some(*kind)),
+            Engine::Intraday(grid, _) => (grid, self.options.kind),
+        };
+        let season = match (self.options.season_points, grid.cycle()) {
+            (Some(points), _) => Some((points, "given")),
+            (None, (points, Some(name))) => Some((points, name)),
+            _ => None,
+        };
+        let step_ms = match grid {
+            Grid::Even { step_ms, .. } => Some(*step_ms),
+            Grid::Monthly => None,
+        };
+        Learnt { kind, step_ms, intraday: matches!(self.engine, Engine::Intraday(..)), season }
+    }
+
+    /// Everything that is needed to go on with the series in another run, at most 64 KiB.
+    #[must_use]
+    pub fn save(&self) -> Vec<u8> {
+        let mut to = Writer::default();
+        to.u32(STATE_MARK);
+        to.f64(self.forgiven);
+        to.u32(u32::try_from(self.events.len()).unwrap_or(0));
+        for (name, (count, mean)) in &self.events {
+            to.u32(u32::try_from(name.len()).unwrap_or(0));
+            name.bytes().for_each(|byte| to.u8(byte));
+            to.f64(*count);
+            to.f64(*mean);
+        }
+        match &self.engine {
+            Engine::Warming(seen) => {
+                to.u8(0);
+                to.u32(u32::try_from(seen.len()).unwrap_or(0));
+                for point in seen {
+                    to.i64(point.time_ms);
+                    to.f64(point.value);
+                    to.f64(point.total.unwrap_or(f64::NAN));
+                }
+            }
+            Engine::Calendar(grid, kind, calendar) => {
+                to.u8(1);
+                grid.save(&mut to);
+                to.u8(*kind as u8);
+                calendar.save(&mut to);
+            }
+            Engine::Intraday(grid, intraday) => {
+                to.u8(2);
+                grid.save(&mut to);
+                intraday.save(&mut to);
+            }
+        }
+        to.finish()
+    }
+
+    /// Goes on where another scorer was saved. The options may be others than then.
+    ///
+    /// # Errors
+    /// When the bytes are no state of this version.
+    pub fn resume(options: Options, state: &[u8]) -> Result<Self, StateError> {
+        let mut from = Reader::new(state);
+        if from.u32()? != STATE_MARK {
+            return Err(StateError);
+        }
+        let forgiven = from.f64()?;
+        let mut events = BTreeMap::new();
+        for _ in 0..from.count(EVENTS_MAX)? {
+            let length = from.count(EVENT_NAME_BYTES_MAX)?;
+            let name = (0..length).map(|_| from.u8()).collect::<Result<Vec<_>, _>>()?;
+            let seen = (from.f64()?, from.f64()?);
+            events.insert(String::from_utf8(name).map_err(|_| StateError)?, seen);
+        }
+        let engine = match from.u8()? {
+            0 => Engine::Warming(warming(&mut from)?),
+            1 => {
+                let (grid, kind) = (Grid::load(&mut from)?, from.u8()?);
+                let kinds = [Kind::Value, Kind::Count, Kind::Ratio, Kind::Duration];
+                let kind = kinds.into_iter().find(|known| *known as u8 == kind).ok_or(StateError)?;
+                Engine::Calendar(grid, kind, Box::new(Calendar::load(&mut from)?))
+            }
+            2 => Engine::Intraday(Grid::load(&mut from)?, Box::new(Intraday::load(&mut from)?)),
+            _ => return Err(StateError),
+        };
+        from.end()?;
+        Ok(Self { options, engine, events, forgiven })
     }
 }
 
-fn on_grid(grid: Grid, points: &[Point]) -> Vec<(i64, f64)> {
-    points.iter().map(|point| (grid.index(point.time_ms), point.value)).collect()
+fn warming(from: &mut Reader<'_>) -> Result<Vec<Point>, StateError> {
+    let count = from.count(WARM_UP_POINTS)?;
+    let mut point = || -> Result<Point, StateError> {
+        let (time_ms, value, total) = (from.i64()?, from.f64()?, from.f64()?);
+        Ok(Point { time_ms, value, total: Some(total).filter(|total| !total.is_nan()) })
+    };
+    (0..count).map(|_| point()).collect()
 }
 
-fn scored(point: Point, judged: Judged, alert: f64) -> Scored {
-    let severity = 100.0 * judged.score / (judged.score + alert);
+fn finished(point: Point, judged: Judged) -> Scored {
     Scored {
         time_ms: point.time_ms,
         value: point.value,
         score: judged.score,
-        severity,
+        severity: 100.0 * judged.ratio / (1.0 + judged.ratio),
+        lately: judged.lately,
+        evidence: judged.evidence,
+        opens: judged.opens,
         expected: judged.expected,
         low: judged.low,
         high: judged.high,
         deviation: judged.deviation,
+    }
+}
+
+/// Scores a series. The same input gives the same bits on every machine.
+#[must_use]
+pub fn score(points: &[Point], options: &Options) -> (Vec<Scored>, Learnt) {
+    match options.mode {
+        Mode::Streaming => stream(points, options),
+        Mode::Batch => crate::batch::score(points, options),
     }
 }

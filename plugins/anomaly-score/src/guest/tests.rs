@@ -1,0 +1,123 @@
+//! The plugin natively, against a double of the host.
+
+use serde_json::json;
+use taskwarden_plugin::Failure;
+use taskwarden_plugin::double::HostDouble;
+
+use super::AnomalyScore;
+use crate::time::show;
+
+/// Nothing is left out at the end.
+const WHOLE: &str = r#"{"last_point_partial": false}"#;
+
+fn daily_csv(days: i64, value: impl Fn(i64) -> f64) -> String {
+    let rows = (0..days).map(|day| format!("{},{}\n", show(day * 86_400_000), value(day)));
+    format!("date,value\n{}", rows.collect::<String>())
+}
+
+fn steady(day: i64) -> f64 {
+    100.0 + ((day * 37) % 11) as f64 - if day % 7 > 4 { 30.0 } else { 0.0 }
+}
+
+#[test]
+fn a_doubled_value_is_an_episode_that_explains_itself() {
+    let csv = daily_csv(90, |day| if day == 70 { 2.0 * steady(day) } else { steady(day) });
+    let answer = HostDouble::new().payload(WHOLE).input("series", csv).run::<AnomalyScore>().json().expect("succeeds");
+    assert_eq!(answer["points"], 90);
+    assert_eq!(answer["model"]["season"], "day of the week");
+    let episodes = answer["episodes"].as_array().expect("a list");
+    assert_eq!(episodes.len(), 1, "{episodes:?}");
+    assert_eq!((episodes[0]["peak"].as_str(), episodes[0]["direction"].as_str()), (Some("1970-03-12"), Some("up")));
+    assert!(answer["scores"][70]["severity"].as_f64() > Some(50.0) && answer["scores"][69]["severity"].as_f64() < Some(50.0));
+    assert!(answer["scores"][70]["high"].as_f64() < Some(2.0 * steady(70)));
+}
+
+#[test]
+fn the_payload_may_carry_the_series_and_not_both() {
+    let host = || {
+        HostDouble::new()
+            .payload(r#"{"series": [["2026-01-01", 1.0], ["2026-01-02", null]], "mode": "batch", "last_point_partial": false}"#)
+    };
+    assert_eq!(host().run::<AnomalyScore>().json().expect("succeeds")["points"], 1);
+    let both = host().input("series", "1,1\n").run::<AnomalyScore>();
+    assert!(matches!(both.result, Err(Failure::Invalid(_))));
+}
+
+#[test]
+fn mistakes_are_the_submitters_and_say_where() {
+    let run = |payload: &str, csv: &str| HostDouble::new().payload(payload).input("series", csv).run::<AnomalyScore>().result;
+    assert!(matches!(run("{}", "1,2\n2,x\n"), Err(Failure::Invalid(why)) if why.contains("line 2")));
+    assert!(matches!(run(r#"{"alert": 3}"#, ""), Err(Failure::Invalid(why)) if why.contains("alert")));
+    assert!(matches!(run(r#"{"alert_score": 0}"#, ""), Err(Failure::Invalid(why)) if why.contains("alert_score")));
+    assert!(matches!(HostDouble::new().run::<AnomalyScore>().result, Err(Failure::Invalid(why)) if why.contains("series")));
+}
+
+#[test]
+fn long_series_leave_a_file_and_an_unfinished_day_is_left_out() {
+    let ran = HostDouble::new().input("series", daily_csv(2_501, steady)).run::<AnomalyScore>();
+    let answer = ran.json().expect("succeeds");
+    assert_eq!((&answer["points"], &answer["dropped_last_point"]), (&json!(2_500), &json!(true)));
+    let lines = String::from_utf8(ran.outputs["scores.csv"].bytes.clone()).expect("text");
+    assert_eq!(lines.lines().count(), 2_502, "a header and a line for each row, the last one without a score");
+    assert_eq!(lines.lines().last(), Some(",,0,0,,,,0,0"));
+    let empty = HostDouble::new().payload("null").input("series", "").run::<AnomalyScore>();
+    assert_eq!(empty.json().expect("succeeds")["points"], 0);
+}
+
+#[test]
+fn a_state_carries_a_series_from_task_to_task() {
+    for step in [86_400_000, 300_000] {
+        let row = |at: i64| format!("{},{}\n", show(at * step), if at == 1150 { 900.0 } else { steady(at) });
+        let whole: String = (0..1200).map(row).collect();
+        let at_once = HostDouble::new().payload(WHOLE).input("series", &whole).run::<AnomalyScore>();
+        let first: String = (0..1000).map(row).collect();
+        let rest: String = (1000..1200).map(row).collect();
+        let first = HostDouble::new().payload(WHOLE).input("series", first).run::<AnomalyScore>();
+        let state = &first.outputs["state"].bytes;
+        assert!(state.len() <= 64 * 1024, "{} bytes", state.len());
+        let rest = HostDouble::new().payload(WHOLE).input("series", rest).input("state", state).run::<AnomalyScore>();
+        let (at_once, rest) = (at_once.json().expect("succeeds"), rest.json().expect("succeeds"));
+        assert_eq!(at_once["scores"].as_array().map(|all| &all[1000..]), rest["scores"].as_array().map(Vec::as_slice));
+        assert_eq!((&rest["model"]["continued"], &rest["episodes"][0]["peak"]), (&json!(true), &json!(show(1150 * step))));
+    }
+    let wrong = HostDouble::new().input("series", "1,1\n").input("state", "nonsense").run::<AnomalyScore>();
+    assert!(matches!(wrong.result, Err(Failure::Invalid(why)) if why.contains("state")));
+}
+
+#[test]
+fn rows_are_scored_by_their_own_task_type() {
+    let mut csv = "ms,tokens\n".to_owned();
+    for row in 0..120u32 {
+        let ms = 100 + (row * 7919) % 50;
+        csv += &format!("{ms},{}\n", if row == 60 { 9000 } else { ms * 3 + row % 5 });
+    }
+    let ran = HostDouble::new().task_type("anomaly.rows").input("rows", csv).run::<AnomalyScore>();
+    let answer = ran.json().expect("succeeds");
+    assert_eq!((&answer["rows"], &answer["alerts"][0]["row"]), (&json!(120), &json!(60)));
+    assert_eq!(answer["alerts"][0]["reasons"][0]["column"], "tokens");
+    assert_eq!(ran.outputs["scores.csv"].bytes.iter().filter(|byte| **byte == b'\n').count(), 121);
+    let payload = HostDouble::new().task_type("anomaly.rows").payload(r#"{"rows": [[1, 2], [1, null], [2, 2]], "columns": ["a", "b"]}"#);
+    assert_eq!(payload.run::<AnomalyScore>().json().expect("succeeds")["rows"], 3);
+    let large = vec!["1"; 250].join(",");
+    let table = format!("{}\n{}", (0..250).map(|at| format!("c{at}")).collect::<Vec<_>>().join(","), vec![large; 3_900].join("\n"));
+    let refused = HostDouble::new().task_type("anomaly.rows").input("rows", table).run::<AnomalyScore>();
+    assert!(matches!(refused.result, Err(Failure::Invalid(why)) if why.contains("fuel")), "refused before it is computed");
+}
+
+#[test]
+fn a_step_without_a_row_means_what_the_submitter_says() {
+    // Nothing at all came on days 80 to 82.
+    let csv: String =
+        (0..90).filter(|day| !(80..83).contains(day)).map(|day| format!("{},{}\n", show(day * 86_400_000), steady(day))).collect();
+    let ran = |missing: &str| {
+        let payload = format!(r#"{{"missing": "{missing}", "last_point_partial": false}}"#);
+        HostDouble::new().payload(payload).input("series", &csv).run::<AnomalyScore>()
+    };
+    let zero = ran("zero");
+    let answer = zero.json().expect("succeeds");
+    assert_eq!((&answer["points"], &answer["episodes"][0]["type"]), (&json!(90), &json!("outage")));
+    assert_eq!(answer["episodes"][0]["onset"], show(80 * 86_400_000));
+    assert_eq!(zero.outputs["scores.csv"].bytes.iter().filter(|byte| **byte == b'\n').count(), 88, "one line for each row there was");
+    let ignored = ran("ignore").json().expect("succeeds");
+    assert_eq!((&ignored["points"], &ignored["episodes"]), (&json!(87), &json!([])));
+}

@@ -1,0 +1,57 @@
+//! Local outlier factor: how much thinner it is around a point than around its neighbours (Breunig et al., "LOF: identifying density-based
+//! local outliers", SIGMOD 2000). One means as dense as the neighbours.
+
+use crate::matrix::{Matrix, Neighbour};
+
+/// Neighbours of the reference points, and how dense it is around each.
+pub(crate) struct Local<'a> {
+    among: &'a Matrix,
+    count: usize,
+    reach: Vec<f64>,
+    density: Vec<f64>,
+}
+
+impl<'a> Local<'a> {
+    pub(crate) fn new(among: &'a Matrix, count: usize) -> Self {
+        let mut found = Vec::with_capacity(among.rows());
+        let mut all: Vec<Neighbour> = Vec::with_capacity(among.rows() * count);
+        let mut reach = Vec::with_capacity(among.rows());
+        for at in 0..among.rows() {
+            among.nearest(among.row(at), u32::try_from(at).ok(), count, &mut found);
+            reach.push(found.last().map_or(0.0, |neighbour| neighbour.0));
+            all.extend_from_slice(&found);
+        }
+        let each = count.min(among.rows().saturating_sub(1)).max(1);
+        let density = all.chunks(each).map(|neighbours| density(neighbours, &reach)).collect();
+        Self { among, count, reach, density }
+    }
+
+    /// The factor of a point, its neighbours in `found`. `itself` is its place among the reference points, if it is one of them.
+    pub(crate) fn factor(&self, point: &[f64], itself: Option<u32>, found: &mut Vec<Neighbour>) -> f64 {
+        self.among.nearest(point, itself, self.count, found);
+        let around: f64 = found.iter().filter_map(|(_, at)| self.density.get(*at as usize)).sum();
+        around / found.len().max(1) as f64 / density(found, &self.reach)
+    }
+}
+
+fn density(neighbours: &[Neighbour], reach: &[f64]) -> f64 {
+    let sum: f64 = neighbours.iter().map(|(distance, at)| distance.max(reach.get(*at as usize).copied().unwrap_or(0.0))).sum();
+    1.0 / (sum / neighbours.len().max(1) as f64 + 1e-9)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lone_point_is_thinner_than_its_neighbours() {
+        let mut cells: Vec<f64> = (0..50).map(f64::from).collect();
+        cells.push(90.0);
+        let points = Matrix { width: 1, cells };
+        let local = Local::new(&points, 5);
+        let mut found = Vec::new();
+        assert!(local.factor(&[90.0], Some(50), &mut found) > 5.0);
+        assert!((local.factor(&[25.0], Some(25), &mut found) - 1.0).abs() < 0.1);
+        assert_eq!(found.len(), 5);
+    }
+}

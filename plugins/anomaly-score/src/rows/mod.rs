@@ -1,0 +1,251 @@
+//! Rows of several columns: which stand apart, by which column, and which of them belong together.
+//!
+//! Columns are evened and scaled, then turned into units of the bulk's own spread; the bulk are the four fifths of the rows around which
+//! it is densest, found in three rounds. There the local outlier factor tells who stands apart, even if the rows are of several
+//! kinds. How columns go together can be learnt only from many more rows than there are pairs of columns; with fewer, distances in
+//! the plain scales and column-by-column scores take over, smoothly.
+
+mod clusters;
+mod columns;
+mod local;
+mod scale;
+mod table;
+
+pub use table::{CELLS_MAX, COLUMNS_MAX, Table};
+
+use crate::math::ln;
+use crate::matrix::{Bulk, Matrix, Neighbour};
+use crate::stats::{MAD_TO_SIGMA, median, quantile, rarities};
+use local::Local;
+
+/// With more rows than this, every row is compared with so many of them.
+const REFERENCES_MAX: usize = 2000;
+/// Neighbours that are looked at.
+const NEIGHBOURS: (usize, usize) = (5, 80);
+/// Neighbours for distances and for finding the bulk.
+const NEAR_MAX: usize = 40;
+/// The share of rows that are taken for the bulk.
+const BULK_SHARE: f64 = 0.8;
+const BULK_ROUNDS: usize = 3;
+/// A row alerts if the logarithm of its local outlier factor is this many standard deviations out.
+const ALERT_DEVIATIONS: f64 = 5.0;
+/// Columns named for a row.
+const REASONS_MAX: usize = 3;
+
+/// One row and what was found of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RowScore {
+    /// −log10 of the share of rows that stand as far apart, from all views together.
+    pub score: f64,
+    /// 0 to 100; 50 is the alert boundary.
+    pub severity: f64,
+    /// For rows that alert: the columns to blame, most to blame first.
+    pub reasons: Vec<Reason>,
+    /// The group of alerting rows that it belongs to, if there are several like it.
+    pub group: Option<usize>,
+}
+
+/// A column's part in a row's standing apart.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Reason {
+    /// Which column.
+    pub column: String,
+    /// What the row has there.
+    pub value: f64,
+    /// What its nearest rows have.
+    pub expected: f64,
+    /// The column's share of what sets the row apart, 0 to 1.
+    pub share: f64,
+}
+
+/// Fuel that scoring a table takes, roughly: what is refused up front is refused by this.
+#[must_use]
+pub fn rows_cost_fuel(rows: usize, columns: usize) -> u64 {
+    let compared = rows.min(REFERENCES_MAX) as u64;
+    let passes = compared * compared * (BULK_ROUNDS as u64 + 2) + rows as u64 * compared * 3;
+    passes * (12 * columns as u64 + 40)
+}
+
+/// Scores the rows of a table.
+#[must_use]
+pub fn score_rows(table: &Table) -> Vec<RowScore> {
+    let count = table.rows();
+    if count < 3 {
+        return vec![RowScore { score: 0.0, severity: 0.0, reasons: Vec::new(), group: None }; count];
+    }
+    let plain = scale::scaled(table);
+    let references = references(count);
+    let neighbours = (references.len() / 4).clamp(NEIGHBOURS.0, NEIGHBOURS.1);
+    let white = whitened(&plain, &references, neighbours.min(NEAR_MAX));
+
+    let (apart, around) = factors(&white, &references, neighbours, &plain);
+    let (plain_apart, _) = factors(&plain, &references, neighbours, &plain);
+    let distance = distances(&plain, &references, neighbours.min(NEAR_MAX));
+    let others = [distance, plain_apart, columns::histogram(table), columns::tails(table)].map(|scores| rarities(&scores));
+    let pairs = (table.columns.len() * table.columns.len()) as f64;
+    let trust = count as f64 / (count as f64 + pairs);
+    let white_rarity = rarities(&apart);
+    let scores = (0..count).map(|at| {
+        let other = others.iter().filter_map(|scores| scores.get(at)).sum::<f64>() / others.len() as f64;
+        trust * white_rarity.get(at).copied().unwrap_or(0.0) + (1.0 - trust) * other
+    });
+    finished(table, &white, &apart, &around, scores.collect())
+}
+
+/// Evenly spread over the table; all of it, if it is small.
+fn references(count: usize) -> Vec<u32> {
+    let taken = count.min(REFERENCES_MAX);
+    (0..taken).filter_map(|at| u32::try_from(at * count / taken).ok()).collect()
+}
+
+fn whitened(plain: &Matrix, references: &[u32], near: usize) -> Matrix {
+    let mut white = plain.clone();
+    for _ in 0..BULK_ROUNDS {
+        let sample = white.select(references);
+        let reach = sample.reach(near);
+        let limit = quantile(&mut reach.clone(), BULK_SHARE);
+        let kept: Vec<u32> = references.iter().zip(&reach).filter(|(_, reach)| **reach <= limit).map(|(at, _)| *at).collect();
+        white = Bulk::of(plain, &kept).whiten(plain);
+    }
+    white
+}
+
+/// Each row's local outlier factor, and the mean of its neighbours in the plain scales.
+fn factors(space: &Matrix, references: &[u32], count: usize, plain: &Matrix) -> (Vec<f64>, Matrix) {
+    let among = space.select(references);
+    let plain_among = plain.select(references);
+    let local = Local::new(&among, count);
+    let mut found: Vec<Neighbour> = Vec::new();
+    let mut around = Vec::with_capacity(plain.cells.len());
+    let factors = (0..space.rows()).map(|at| {
+        let itself = u32::try_from(at).ok().and_then(|at| references.binary_search(&at).ok()).and_then(|at| u32::try_from(at).ok());
+        let factor = local.factor(space.row(at), itself, &mut found);
+        for column in 0..plain.width {
+            let mut there: Vec<f64> = found.iter().filter_map(|(_, other)| plain_among.row(*other as usize).get(column).copied()).collect();
+            around.push(median(&mut there));
+        }
+        factor
+    });
+    (factors.collect(), Matrix { width: plain.width, cells: around })
+}
+
+fn distances(space: &Matrix, references: &[u32], count: usize) -> Vec<f64> {
+    let among = space.select(references);
+    let mut found: Vec<Neighbour> = Vec::new();
+    let distance = |at: usize| {
+        let itself = u32::try_from(at).ok().and_then(|at| references.binary_search(&at).ok()).and_then(|at| u32::try_from(at).ok());
+        among.nearest(space.row(at), itself, count, &mut found);
+        found.last().map_or(0.0, |neighbour| neighbour.0)
+    };
+    (0..space.rows()).map(distance).collect()
+}
+
+fn finished(table: &Table, white: &Matrix, apart: &[f64], around: &Matrix, scores: Vec<f64>) -> Vec<RowScore> {
+    let alerts = standing_apart(apart);
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    let score = |at: usize| scores.get(at).copied().unwrap_or(0.0);
+    order.sort_by(|a, b| score(*b).total_cmp(&score(*a)));
+    let boundary = order.get(alerts).map_or(f64::INFINITY, |at| score(*at)).max(f64::MIN_POSITIVE);
+    let severity = |score: f64| if alerts == 0 { 49.0 * score / (1.0 + score) } else { 100.0 * score / (score + boundary) };
+    let mut found: Vec<RowScore> = scores
+        .iter()
+        .map(|score| RowScore { score: *score, severity: severity(*score).min(100.0), reasons: Vec::new(), group: None })
+        .collect();
+    let alerting: Vec<u32> = order.iter().take(alerts).filter_map(|at| u32::try_from(*at).ok()).collect();
+    let bulk = white.select(&order.iter().skip(alerts).take(REFERENCES_MAX).filter_map(|at| u32::try_from(*at).ok()).collect::<Vec<_>>());
+    let within = quantile(&mut bulk.reach(NEIGHBOURS.0), 0.95) * 2.0;
+    let groups = clusters::groups(&white.select(&alerting), within);
+    let plain = scale::scaled(table);
+    for (at, group) in alerting.iter().zip(groups) {
+        if let Some(row) = found.get_mut(*at as usize) {
+            row.group = group;
+            row.reasons = reasons(table, &plain, around, *at as usize);
+        }
+    }
+    found
+}
+
+/// How many rows have a local outlier factor that the others do not lead one to expect.
+fn standing_apart(apart: &[f64]) -> usize {
+    let logs: Vec<f64> = apart.iter().map(|factor| ln(factor.max(1e-12))).collect();
+    let middle = median(&mut logs.clone());
+    let unit = median(&mut logs.iter().map(|log| (log - middle).abs()).collect::<Vec<_>>()) * MAD_TO_SIGMA;
+    logs.iter().filter(|log| *log - middle > ALERT_DEVIATIONS * unit.max(1e-9)).count()
+}
+
+/// The columns in which a row is furthest from its nearest rows.
+fn reasons(table: &Table, plain: &Matrix, around: &Matrix, at: usize) -> Vec<Reason> {
+    let squares: Vec<f64> = plain.row(at).iter().zip(around.row(at)).map(|(here, there)| (here - there) * (here - there)).collect();
+    let total = squares.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+    let mut order: Vec<usize> = (0..squares.len()).collect();
+    order.sort_by(|a, b| squares.get(*b).unwrap_or(&0.0).total_cmp(squares.get(*a).unwrap_or(&0.0)));
+    let reason = |column: usize| {
+        let value = *table.row(at).get(column)?;
+        let there = *around.row(at).get(column)?;
+        // The row whose plain value is nearest to what is expected has the same in the table's own unit.
+        let nearest = (0..plain.rows()).min_by(|a, b| {
+            let off = |row: usize| (plain.row(row).get(column).copied().unwrap_or(0.0) - there).abs();
+            off(*a).total_cmp(&off(*b))
+        })?;
+        let expected = *table.row(nearest).get(column)?;
+        Some(Reason { column: table.columns.get(column)?.clone(), value, expected, share: squares.get(column)? / total })
+    };
+    order.into_iter().take(REASONS_MAX).filter_map(reason).filter(|reason| reason.share > 0.05).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two kinds of rows whose second column follows the first.
+    fn table(odd: &[(usize, [f64; 3])]) -> Table {
+        let rows = (0..300usize).flat_map(|i| {
+            let noise = |salt: usize| (((i + salt) * 7919) % 1000) as f64 / 1000.0 - 0.5;
+            let base = if i % 3 == 0 { 1000.0 } else { 100.0 } * (1.0 + 0.4 * noise(1));
+            let row = [base, base * 3.0 * (1.0 + 0.05 * noise(57)), 10.0 + noise(211)];
+            odd.iter().find(|(at, _)| *at == i).map_or(row, |(_, row)| *row)
+        });
+        Table { columns: ["ms", "tokens", "load"].map(str::to_owned).to_vec(), cells: rows.collect() }
+    }
+
+    #[test]
+    fn a_row_that_breaks_the_pattern_stands_apart_and_says_why() {
+        // Neither cell is unusual by itself: 100 ms and 3000 tokens both occur.
+        let found = score_rows(&table(&[(77, [100.0, 3000.0, 10.0])]));
+        let worst = (0..300).max_by(|a, b| found[*a].score.total_cmp(&found[*b].score));
+        assert_eq!(worst, Some(77));
+        assert!(found[77].severity > 50.0 && found[76].severity < 50.0);
+        assert_ne!(found[77].reasons[0].column, "load");
+        assert_eq!(found[77].group, None);
+    }
+
+    #[test]
+    fn rows_that_went_wrong_alike_are_a_group() {
+        let odd: Vec<(usize, [f64; 3])> = (0..6usize).map(|i| (20 + i * 40, [500.0 + i as f64, 20.0, 30.0])).collect();
+        let found = score_rows(&table(&odd));
+        for (at, _) in &odd {
+            assert!(found[*at].severity > 50.0, "{at}: {:?}", found[*at]);
+            assert_eq!(found[*at].group, Some(0));
+        }
+    }
+
+    #[test]
+    fn tiny_and_constant_tables_have_nothing_to_tell() {
+        for rows in [0, 1, 2, 40] {
+            let found = score_rows(&Table { columns: vec!["a".into()], cells: vec![7.0; rows] });
+            assert_eq!(found.len(), rows);
+            assert!(found.iter().all(|row| row.severity < 50.0 && row.score.is_finite()));
+        }
+    }
+
+    #[test]
+    fn more_rows_than_references_are_scored_all_the_same() {
+        let mut table = table(&[]);
+        table.cells = table.cells.repeat(10);
+        table.cells[300..303].copy_from_slice(&[100.0, 3000.0, 10.0]);
+        let found = score_rows(&table);
+        let worst = (0..3000).max_by(|a, b| found[*a].score.total_cmp(&found[*b].score));
+        assert_eq!(worst, Some(100));
+        assert!(rows_cost_fuel(3000, 3) > rows_cost_fuel(300, 3));
+    }
+}
