@@ -14,6 +14,8 @@ const GAP_STEPS: i64 = 4;
 const GAP_MS: i64 = DAY_MS * 2 / 5;
 /// A point this far off, in units of what is usual, is off by itself; others alert because of their neighbours.
 const OFF_BY_ITSELF: f64 = 2.0;
+/// And at least this share of how far off the worst point is.
+const OFF_SHARE: f64 = 0.25;
 /// What is left of the expected value in an outage, at most.
 const OUTAGE_SHARE: f64 = 0.05;
 /// So many points at most are a spike; more to the same side are a new level.
@@ -113,7 +115,8 @@ fn gap_ms(scored: &[Scored]) -> i64 {
 fn describe(scored: &[Scored], run: &[usize], gap_ms: i64) -> Option<Episode> {
     let (first, last) = (*run.first()?, *run.last()?);
     let whole = scored.get(first..=last)?;
-    let off = |point: &&Scored| point.deviation.abs() >= OFF_BY_ITSELF;
+    let furthest = whole.iter().map(|point| point.deviation.abs()).fold(0.0, f64::max);
+    let off = |point: &&Scored| point.deviation.abs() >= OFF_BY_ITSELF.max(OFF_SHARE * furthest);
     // A shift that was noticed on its third day began on its first.
     let before = scored.get(..first)?.iter().rev().take_while(off).take(RANGE_POINTS / 4).count();
     let core: Vec<&Scored> = scored.get(first - before..=last)?.iter().filter(off).collect();

@@ -4,6 +4,8 @@
 
 mod batch;
 mod calendar;
+#[cfg(test)]
+mod complaints;
 mod cost;
 mod episode;
 mod explain;

@@ -20,6 +20,9 @@ const SLOPE_PRIOR: f64 = 2e-5;
 const CYCLE_PRIOR: f64 = 50.0;
 /// Small: most days of the month are like the others, and one that is not says so by coming again.
 const MONTH_PRIOR: f64 = 0.25;
+/// What was off on a day of the month is taken for that day's habit when it is off again by about as much: by no more or less than this
+/// share of it.
+const HABIT_TOLERANCE: f64 = 0.5;
 /// A residual beyond this many standard deviations moves the baseline no more than one at it.
 const CLIP: f64 = 2.5;
 /// The noise's size is learnt over about this many points.
@@ -66,6 +69,8 @@ pub(crate) struct Baseline {
     grain: f64,
     previous: Option<f64>,
     seen: u32,
+    /// For each day of the month, how far off it was the last time, in standard deviations; zero if it was not far.
+    month_off: Vec<f64>,
 }
 
 /// What is expected of a point.
@@ -117,7 +122,18 @@ impl Baseline {
         for at in 0..size {
             covariance[at * size + at] = prior(at);
         }
-        Self { cycle, mean: vec![0.0; size], covariance, last: None, squares: 0.0, weight: 0.0, grain: 0.0, previous: None, seen: 0 }
+        Self {
+            cycle,
+            mean: vec![0.0; size],
+            covariance,
+            last: None,
+            squares: 0.0,
+            weight: 0.0,
+            grain: 0.0,
+            previous: None,
+            seen: 0,
+            month_off: vec![0.0; if by_month { MONTH_DAYS } else { 0 }],
+        }
     }
 
     /// A model of the same size that has seen nothing.
@@ -202,7 +218,8 @@ impl Baseline {
         let off = if first { 0.0 } else { y - forecast.mean };
         let z = if forecast.sd > 0.0 { (off / forecast.sd).abs() } else { 0.0 };
         let clip = self.weight >= CLIP_FROM && heed != Heed::Trust;
-        let belief = if clip && z > CLIP { CLIP / z } else { 1.0 };
+        let habit = clip && self.is_habit(place, if forecast.sd > 0.0 { off / forecast.sd } else { 0.0 });
+        let belief = if clip && z > CLIP && !habit { CLIP / z } else { 1.0 };
         if forecast.spread < VAGUE || self.seen > 8 {
             let square = off * off / forecast.spread;
             let most = if clip { CLIP * CLIP * forecast.noise } else { f64::INFINITY };
@@ -210,7 +227,21 @@ impl Baseline {
             self.squares = self.squares * keep + square.min(most);
             self.weight = self.weight * keep + 1.0;
         }
-        self.update(place, off, forecast.spread - 1.0 + 1.0 / (belief * belief));
+        let mut spread = forecast.spread;
+        if let (true, Some(at)) = (habit, self.entries(place)[2]) {
+            // As uncertain as it has turned out to be: then most of what is off goes to the day of the month.
+            let size = self.size();
+            self.covariance[at * size + at] += z * z;
+            spread += z * z;
+        }
+        self.update(place, off, spread - 1.0 + 1.0 / (belief * belief));
+    }
+
+    /// Whether this day of the month was as far off the last time. Remembers how far it is this time.
+    fn is_habit(&mut self, place: Place, z: f64) -> bool {
+        let Some(last) = place.month_day.and_then(|day| self.month_off.get_mut(day)) else { return false };
+        let before = std::mem::replace(last, if z.abs() > CLIP { z } else { 0.0 });
+        z.abs() > CLIP && before != 0.0 && (z - before).abs() <= HABIT_TOLERANCE * before.abs()
     }
 
     fn update(&mut self, place: Place, off: f64, spread: f64) {
@@ -236,7 +267,7 @@ impl Baseline {
         to.i64(self.last.unwrap_or(i64::MIN));
         to.u32(self.seen);
         [self.squares, self.weight, self.grain, self.previous.unwrap_or(f64::NAN)].into_iter().for_each(|number| to.f64(number));
-        self.mean.iter().for_each(|number| to.f64(*number));
+        self.mean.iter().chain(&self.month_off).for_each(|number| to.f64(*number));
         // The half above the diagonal; the model keeps the other half equal to it.
         let size = self.size();
         for row in 0..size {
@@ -253,7 +284,7 @@ impl Baseline {
         (new.squares, new.weight, new.grain) = (from.f64()?, from.f64()?, from.f64()?);
         new.previous = Some(from.f64()?).filter(|previous| !previous.is_nan());
         let size = new.size();
-        for mean in &mut new.mean {
+        for mean in new.mean.iter_mut().chain(&mut new.month_off) {
             *mean = from.f64()?;
         }
         for row in 0..size {

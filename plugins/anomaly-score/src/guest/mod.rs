@@ -16,22 +16,27 @@ pub struct AnomalyScore;
 /// What scores rows; every other task type scores a series.
 const ROWS_TYPE: &str = "anomaly.rows";
 
+/// What a task comes to, by its type.
+#[derive(Debug, serde::Serialize)]
+#[serde(untagged)]
+pub enum Answer {
+    /// Of `anomaly.score`.
+    Series(Box<series::Answer>),
+    /// Of `anomaly.rows`.
+    Rows(Box<rows::Answer>),
+}
+
 impl Plugin for AnomalyScore {
     /// Which fields there may be depends on the task type, so the payload is read when that is known.
     type Payload = serde_json::Value;
-    type Output = serde_json::Value;
+    type Output = Answer;
 
-    fn execute(task: &Task, payload: serde_json::Value) -> Result<serde_json::Value, Failure> {
+    fn execute(task: &Task, payload: serde_json::Value) -> Result<Answer, Failure> {
         if task.task_type == ROWS_TYPE {
-            answer(&rows::run(request::read(payload)?)?)
-        } else {
-            answer(&series::run(request::read(payload)?)?)
+            return Ok(Answer::Rows(Box::new(rows::run(request::read(payload)?)?)));
         }
+        Ok(Answer::Series(Box::new(series::run(request::read(payload)?)?)))
     }
-}
-
-fn answer(answer: &impl serde::Serialize) -> Result<serde_json::Value, Failure> {
-    serde_json::to_value(answer).map_err(|e| Failure::permanent(format!("result: {e}")))
 }
 
 taskwarden_plugin::export!(AnomalyScore);

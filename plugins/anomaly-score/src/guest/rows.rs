@@ -15,7 +15,7 @@ const ALERTS_MAX: usize = 1_000;
 
 /// The answer.
 #[derive(Debug, Serialize)]
-pub(super) struct Answer {
+pub struct Answer {
     rows: usize,
     alerts: Vec<Alert>,
     alerting: usize,

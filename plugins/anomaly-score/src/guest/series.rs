@@ -20,7 +20,7 @@ const STATE: &str = "state";
 
 /// The answer.
 #[derive(Debug, Serialize)]
-pub(super) struct Answer {
+pub struct Answer {
     points: usize,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     dropped_last_point: bool,

@@ -7,30 +7,39 @@ use crate::matrix::{Matrix, Neighbour};
 pub(crate) struct Local<'a> {
     among: &'a Matrix,
     count: usize,
+    neighbours: Vec<Neighbour>,
     reach: Vec<f64>,
     density: Vec<f64>,
 }
 
 impl<'a> Local<'a> {
     pub(crate) fn new(among: &'a Matrix, count: usize) -> Self {
+        let count = count.min(among.rows().saturating_sub(1)).max(1);
         let mut found = Vec::with_capacity(among.rows());
-        let mut all: Vec<Neighbour> = Vec::with_capacity(among.rows() * count);
+        let mut neighbours: Vec<Neighbour> = Vec::with_capacity(among.rows() * count);
         let mut reach = Vec::with_capacity(among.rows());
         for at in 0..among.rows() {
             among.nearest(among.row(at), u32::try_from(at).ok(), count, &mut found);
             reach.push(found.last().map_or(0.0, |neighbour| neighbour.0));
-            all.extend_from_slice(&found);
+            neighbours.extend_from_slice(&found);
         }
-        let each = count.min(among.rows().saturating_sub(1)).max(1);
-        let density = all.chunks(each).map(|neighbours| density(neighbours, &reach)).collect();
-        Self { among, count, reach, density }
+        let density = neighbours.chunks(count).map(|around| density(around, &reach)).collect();
+        Self { among, count, neighbours, reach, density }
     }
 
-    /// The factor of a point, its neighbours in `found`. `itself` is its place among the reference points, if it is one of them.
-    pub(crate) fn factor(&self, point: &[f64], itself: Option<u32>, found: &mut Vec<Neighbour>) -> f64 {
-        self.among.nearest(point, itself, self.count, found);
-        let around: f64 = found.iter().filter_map(|(_, at)| self.density.get(*at as usize)).sum();
-        around / found.len().max(1) as f64 / density(found, &self.reach)
+    /// The neighbours of a point: of one of the reference points they are known, of another they are looked for.
+    pub(crate) fn around<'b>(&'b self, point: &[f64], itself: Option<usize>, found: &'b mut Vec<Neighbour>) -> &'b [Neighbour] {
+        if let Some(known) = itself.and_then(|at| self.neighbours.chunks(self.count).nth(at)) {
+            return known;
+        }
+        self.among.nearest(point, None, self.count, found);
+        found
+    }
+
+    /// The factor of a point with these neighbours.
+    pub(crate) fn factor(&self, around: &[Neighbour]) -> f64 {
+        let densities: f64 = around.iter().filter_map(|(_, at)| self.density.get(*at as usize)).sum();
+        densities / around.len().max(1) as f64 / density(around, &self.reach)
     }
 }
 
@@ -50,8 +59,9 @@ mod tests {
         let points = Matrix { width: 1, cells };
         let local = Local::new(&points, 5);
         let mut found = Vec::new();
-        assert!(local.factor(&[90.0], Some(50), &mut found) > 5.0);
-        assert!((local.factor(&[25.0], Some(25), &mut found) - 1.0).abs() < 0.1);
+        assert!(local.factor(local.around(&[90.0], Some(50), &mut found)) > 5.0);
+        assert!((local.factor(local.around(&[25.0], Some(25), &mut found)) - 1.0).abs() < 0.1);
+        assert!(local.factor(local.around(&[150.0], None, &mut found)) > 5.0);
         assert_eq!(found.len(), 5);
     }
 }

@@ -29,6 +29,8 @@ const BULK_SHARE: f64 = 0.8;
 const BULK_ROUNDS: usize = 3;
 /// A row alerts if the logarithm of its local outlier factor is this many standard deviations out.
 const ALERT_DEVIATIONS: f64 = 5.0;
+/// So many rows that do not alert tell how close rows of one group are.
+const BULK_SAMPLE: usize = 500;
 /// Columns named for a row.
 const REASONS_MAX: usize = 3;
 
@@ -78,9 +80,11 @@ pub fn score_rows(table: &Table) -> Vec<RowScore> {
     let neighbours = (references.len() / 4).clamp(NEIGHBOURS.0, NEIGHBOURS.1);
     let white = whitened(&plain, &references, neighbours.min(NEAR_MAX));
 
-    let (apart, around) = factors(&white, &references, neighbours, &plain);
-    let (plain_apart, _) = factors(&plain, &references, neighbours, &plain);
-    let distance = distances(&plain, &references, neighbours.min(NEAR_MAX));
+    let (white_among, plain_among) = (white.select(&references), plain.select(&references));
+    let local = Local::new(&white_among, neighbours);
+    let (apart, _) = factors(&local, &white, &references);
+    let plain_local = Local::new(&plain_among, neighbours);
+    let (plain_apart, distance) = factors(&plain_local, &plain, &references);
     let others = [distance, plain_apart, columns::histogram(table), columns::tails(table)].map(|scores| rarities(&scores));
     let pairs = (table.columns.len() * table.columns.len()) as f64;
     let trust = count as f64 / (count as f64 + pairs);
@@ -89,7 +93,9 @@ pub fn score_rows(table: &Table) -> Vec<RowScore> {
         let other = others.iter().filter_map(|scores| scores.get(at)).sum::<f64>() / others.len() as f64;
         trust * white_rarity.get(at).copied().unwrap_or(0.0) + (1.0 - trust) * other
     });
-    finished(table, &white, &apart, &around, scores.collect())
+    let scores = scores.collect();
+    let view = View { table, plain: &plain, white: &white, local: &local, references: &references };
+    view.finished(&apart, scores)
 }
 
 /// Evenly spread over the table; all of it, if it is small.
@@ -110,59 +116,81 @@ fn whitened(plain: &Matrix, references: &[u32], near: usize) -> Matrix {
     white
 }
 
-/// Each row's local outlier factor, and the mean of its neighbours in the plain scales.
-fn factors(space: &Matrix, references: &[u32], count: usize, plain: &Matrix) -> (Vec<f64>, Matrix) {
-    let among = space.select(references);
-    let plain_among = plain.select(references);
-    let local = Local::new(&among, count);
+/// Each row's local outlier factor, and how far its neighbours are.
+fn factors(local: &Local<'_>, space: &Matrix, references: &[u32]) -> (Vec<f64>, Vec<f64>) {
     let mut found: Vec<Neighbour> = Vec::new();
-    let mut around = Vec::with_capacity(plain.cells.len());
-    let factors = (0..space.rows()).map(|at| {
-        let itself = u32::try_from(at).ok().and_then(|at| references.binary_search(&at).ok()).and_then(|at| u32::try_from(at).ok());
-        let factor = local.factor(space.row(at), itself, &mut found);
-        for column in 0..plain.width {
-            let mut there: Vec<f64> = found.iter().filter_map(|(_, other)| plain_among.row(*other as usize).get(column).copied()).collect();
-            around.push(median(&mut there));
-        }
-        factor
-    });
-    (factors.collect(), Matrix { width: plain.width, cells: around })
-}
-
-fn distances(space: &Matrix, references: &[u32], count: usize) -> Vec<f64> {
-    let among = space.select(references);
-    let mut found: Vec<Neighbour> = Vec::new();
-    let distance = |at: usize| {
-        let itself = u32::try_from(at).ok().and_then(|at| references.binary_search(&at).ok()).and_then(|at| u32::try_from(at).ok());
-        among.nearest(space.row(at), itself, count, &mut found);
-        found.last().map_or(0.0, |neighbour| neighbour.0)
+    let of = |at: usize| {
+        let around = local.around(space.row(at), place(references, at), &mut found);
+        let near = around.get(..NEAR_MAX).unwrap_or(around);
+        (local.factor(around), near.last().map_or(0.0, |neighbour| neighbour.0))
     };
-    (0..space.rows()).map(distance).collect()
+    (0..space.rows()).map(of).unzip()
 }
 
-fn finished(table: &Table, white: &Matrix, apart: &[f64], around: &Matrix, scores: Vec<f64>) -> Vec<RowScore> {
-    let alerts = standing_apart(apart);
-    let mut order: Vec<usize> = (0..scores.len()).collect();
-    let score = |at: usize| scores.get(at).copied().unwrap_or(0.0);
-    order.sort_by(|a, b| score(*b).total_cmp(&score(*a)));
-    let boundary = order.get(alerts).map_or(f64::INFINITY, |at| score(*at)).max(f64::MIN_POSITIVE);
-    let severity = |score: f64| if alerts == 0 { 49.0 * score / (1.0 + score) } else { 100.0 * score / (score + boundary) };
-    let mut found: Vec<RowScore> = scores
-        .iter()
-        .map(|score| RowScore { score: *score, severity: severity(*score).min(100.0), reasons: Vec::new(), group: None })
-        .collect();
-    let alerting: Vec<u32> = order.iter().take(alerts).filter_map(|at| u32::try_from(*at).ok()).collect();
-    let bulk = white.select(&order.iter().skip(alerts).take(REFERENCES_MAX).filter_map(|at| u32::try_from(*at).ok()).collect::<Vec<_>>());
-    let within = quantile(&mut bulk.reach(NEIGHBOURS.0), 0.95) * 2.0;
-    let groups = clusters::groups(&white.select(&alerting), within);
-    let plain = scale::scaled(table);
-    for (at, group) in alerting.iter().zip(groups) {
-        if let Some(row) = found.get_mut(*at as usize) {
-            row.group = group;
-            row.reasons = reasons(table, &plain, around, *at as usize);
+/// A row's place among the references, if it is one of them.
+fn place(references: &[u32], at: usize) -> Option<usize> {
+    references.binary_search(&u32::try_from(at).ok()?).ok()
+}
+
+/// A table from all sides.
+struct View<'a> {
+    table: &'a Table,
+    plain: &'a Matrix,
+    white: &'a Matrix,
+    local: &'a Local<'a>,
+    references: &'a [u32],
+}
+
+impl View<'_> {
+    fn finished(&self, apart: &[f64], scores: Vec<f64>) -> Vec<RowScore> {
+        let alerts = standing_apart(apart);
+        let mut order: Vec<usize> = (0..scores.len()).collect();
+        let score = |at: usize| scores.get(at).copied().unwrap_or(0.0);
+        order.sort_by(|a, b| score(*b).total_cmp(&score(*a)));
+        let boundary = order.get(alerts).map_or(f64::INFINITY, |at| score(*at)).max(f64::MIN_POSITIVE);
+        let severity = |score: f64| if alerts == 0 { 49.0 * score / (1.0 + score) } else { 100.0 * score / (score + boundary) };
+        let mut found: Vec<RowScore> = scores
+            .iter()
+            .map(|score| RowScore { score: *score, severity: severity(*score).min(100.0), reasons: Vec::new(), group: None })
+            .collect();
+        let (alerting, others) = order.split_at(alerts);
+        let rows = |order: &[usize]| order.iter().filter_map(|at| u32::try_from(*at).ok()).collect::<Vec<_>>();
+        // How close rows of one group are: about as close as those of the bulk.
+        let bulk = self.white.select(&rows(others.get(..BULK_SAMPLE).unwrap_or(others)));
+        let within = quantile(&mut bulk.reach(NEIGHBOURS.0), 0.95) * 2.0;
+        let groups = clusters::groups(&self.white.select(&rows(alerting)), within);
+        let mut near = Vec::new();
+        for (at, group) in alerting.iter().zip(groups) {
+            if let Some(row) = found.get_mut(*at) {
+                row.group = group;
+                row.reasons = self.reasons(*at, &mut near);
+            }
         }
+        found
     }
-    found
+
+    /// The columns in which a row is furthest from its nearest rows.
+    fn reasons(&self, at: usize, near: &mut Vec<Neighbour>) -> Vec<Reason> {
+        let around = self.local.around(self.white.row(at), place(self.references, at), near);
+        let rows: Vec<usize> = around.iter().filter_map(|(_, other)| Some(*self.references.get(*other as usize)? as usize)).collect();
+        let expected = |cell: &dyn Fn(usize) -> Option<f64>| median(&mut rows.iter().filter_map(|row| cell(*row)).collect::<Vec<_>>());
+        let squares: Vec<f64> = (0..self.plain.width)
+            .map(|column| {
+                let cell = |row: usize| self.plain.row(row).get(column).copied();
+                let off = cell(at).unwrap_or(0.0) - expected(&cell);
+                off * off
+            })
+            .collect();
+        let total = squares.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+        let mut order: Vec<usize> = (0..squares.len()).collect();
+        order.sort_by(|a, b| squares.get(*b).unwrap_or(&0.0).total_cmp(squares.get(*a).unwrap_or(&0.0)));
+        let reason = |column: usize| {
+            let cell = |row: usize| self.table.row(row).get(column).copied();
+            let share = squares.get(column)? / total;
+            Some(Reason { column: self.table.columns.get(column)?.clone(), value: cell(at)?, expected: expected(&cell), share })
+        };
+        order.into_iter().take(REASONS_MAX).filter_map(reason).filter(|reason| reason.share > 0.05).collect()
+    }
 }
 
 /// How many rows have a local outlier factor that the others do not lead one to expect.
@@ -171,26 +199,6 @@ fn standing_apart(apart: &[f64]) -> usize {
     let middle = median(&mut logs.clone());
     let unit = median(&mut logs.iter().map(|log| (log - middle).abs()).collect::<Vec<_>>()) * MAD_TO_SIGMA;
     logs.iter().filter(|log| *log - middle > ALERT_DEVIATIONS * unit.max(1e-9)).count()
-}
-
-/// The columns in which a row is furthest from its nearest rows.
-fn reasons(table: &Table, plain: &Matrix, around: &Matrix, at: usize) -> Vec<Reason> {
-    let squares: Vec<f64> = plain.row(at).iter().zip(around.row(at)).map(|(here, there)| (here - there) * (here - there)).collect();
-    let total = squares.iter().sum::<f64>().max(f64::MIN_POSITIVE);
-    let mut order: Vec<usize> = (0..squares.len()).collect();
-    order.sort_by(|a, b| squares.get(*b).unwrap_or(&0.0).total_cmp(squares.get(*a).unwrap_or(&0.0)));
-    let reason = |column: usize| {
-        let value = *table.row(at).get(column)?;
-        let there = *around.row(at).get(column)?;
-        // The row whose plain value is nearest to what is expected has the same in the table's own unit.
-        let nearest = (0..plain.rows()).min_by(|a, b| {
-            let off = |row: usize| (plain.row(row).get(column).copied().unwrap_or(0.0) - there).abs();
-            off(*a).total_cmp(&off(*b))
-        })?;
-        let expected = *table.row(nearest).get(column)?;
-        Some(Reason { column: table.columns.get(column)?.clone(), value, expected, share: squares.get(column)? / total })
-    };
-    order.into_iter().take(REASONS_MAX).filter_map(reason).filter(|reason| reason.share > 0.05).collect()
 }
 
 #[cfg(test)]
