@@ -60,7 +60,7 @@ pub(crate) struct Baseline {
     cycle: usize,
     /// Level, slope, cycle, days of the month.
     mean: Vec<f64>,
-    /// Row by row.
+    /// Row by row; only what is on the diagonal or right of it is kept up to date.
     covariance: Vec<f64>,
     last: Option<i64>,
     squares: f64,
@@ -148,8 +148,8 @@ impl Baseline {
         self.previous = None;
         self.mean[1] = -self.mean[1];
         for at in (0..size).filter(|at| *at != 1) {
-            self.covariance[size + at] = -self.covariance[size + at];
-            self.covariance[at * size + 1] = -self.covariance[at * size + 1];
+            let place = upper(1, at, size);
+            self.covariance[place] = -self.covariance[place];
         }
     }
 
@@ -169,7 +169,7 @@ impl Baseline {
         let entries = self.entries(place);
         let mean = entries.iter().flatten().map(|at| self.mean[*at]).sum();
         let size = self.size();
-        let cross = |row: usize| entries.iter().flatten().map(|at| self.covariance[row * size + at]).sum::<f64>();
+        let cross = |row: usize| entries.iter().flatten().map(|at| self.covariance[upper(row, *at, size)]).sum::<f64>();
         let spread = 1.0 + entries.iter().flatten().map(|at| cross(*at)).sum::<f64>();
         let noise = if self.weight > 0.0 { self.squares / self.weight } else { 0.0 };
         let variance = noise.max(if noise > 0.0 { floor.max(self.grain * self.grain / 4.0) } else { 0.0 });
@@ -184,12 +184,12 @@ impl Baseline {
         }
         let size = self.size();
         self.mean[0] += gap * self.mean[1];
-        for at in 0..size {
+        // The level takes the slope with it: in its row, and on the diagonal once more for its column.
+        self.covariance[0] += gap * self.covariance[1];
+        for at in 1..size {
             self.covariance[at] += gap * self.covariance[size + at];
         }
-        for at in 0..size {
-            self.covariance[at * size] += gap * self.covariance[at * size + 1];
-        }
+        self.covariance[0] += gap * self.covariance[1];
         self.covariance[0] += LEVEL_DRIFT * gap;
         self.covariance[size + 1] += SLOPE_DRIFT * gap;
         if self.cycle > 1 {
@@ -248,15 +248,15 @@ impl Baseline {
         let size = self.size();
         let entries = self.entries(place);
         let cross: Vec<f64> =
-            (0..size).map(|row| entries.iter().flatten().map(|at| self.covariance[row * size + at]).sum::<f64>()).collect();
+            (0..size).map(|row| entries.iter().flatten().map(|at| self.covariance[upper(row, *at, size)]).sum::<f64>()).collect();
+        let gain = 1.0 / spread;
         for (mean, cross) in self.mean.iter_mut().zip(&cross) {
-            *mean += cross / spread * off;
+            *mean += cross * gain * off;
         }
-        // Products before the factor: so the matrix stays equal to its mirror image to the last bit.
-        let factor = 1.0 / spread;
-        for (row, across) in self.covariance.chunks_exact_mut(size).zip(&cross) {
-            for (entry, along) in row.iter_mut().zip(&cross) {
-                *entry -= across * along * factor;
+        for (row, across) in cross.iter().enumerate() {
+            let across = across * gain;
+            for (entry, along) in self.covariance[row * size + row..(row + 1) * size].iter_mut().zip(&cross[row..]) {
+                *entry -= across * along;
             }
         }
     }
@@ -268,7 +268,6 @@ impl Baseline {
         to.u32(self.seen);
         [self.squares, self.weight, self.grain, self.previous.unwrap_or(f64::NAN)].into_iter().for_each(|number| to.f64(number));
         self.mean.iter().chain(&self.month_off).for_each(|number| to.f64(*number));
-        // The half above the diagonal; the model keeps the other half equal to it.
         let size = self.size();
         for row in 0..size {
             self.covariance[row * size + row..(row + 1) * size].iter().for_each(|number| to.f64(*number));
@@ -289,10 +288,14 @@ impl Baseline {
         }
         for row in 0..size {
             for column in row..size {
-                let number = from.f64()?;
-                (new.covariance[row * size + column], new.covariance[column * size + row]) = (number, number);
+                new.covariance[row * size + column] = from.f64()?;
             }
         }
         Ok(new)
     }
+}
+
+/// Where the entry of two rows is kept.
+fn upper(one: usize, other: usize, size: usize) -> usize {
+    one.min(other) * size + one.max(other)
 }
