@@ -53,6 +53,28 @@ fn a_manifest_travels_inside_each_built_in_plugin() {
 }
 
 #[test]
+fn stripe_reconcile_explains_every_unit_inside_the_sandbox() {
+    let kit = Kit::from_bytes(&guests::component("stripe-reconcile"));
+    let ledger = "source,amount,currency,created\nch_1,1000,usd,2026-01-05\nch_2,2000,usd,2026-01-06\n";
+    let stripe = "id,type,source,amount,fee,net,currency,created\n\
+                  txn_1,charge,ch_1,1000,59,941,usd,2026-01-05\n\
+                  txn_3,charge,ch_3,3000,0,3000,usd,2026-01-07\n";
+    let task = || TestTask::new("stripe.reconcile").input("ledger", ledger);
+    let run = kit.run(task().input("stripe", stripe));
+    let answer = run.json();
+    assert_eq!((&answer["verdict"], &answer["gross_break_value"]["usd"]), (&json!("BREAKS"), &json!(5000)));
+    let report: Value = serde_json::from_slice(run.output("report.json")).expect("JSON");
+    let usd = &report["legs"][1]["currencies"][0];
+    assert_eq!([&usd["difference"], &usd["explained"], &usd["residual"]], [1000, 1000, 0]);
+    assert_eq!(run.output("matches.csv").iter().filter(|byte| **byte == b'\n').count(), 2);
+    kit.run(task()).assert_outcome(Outcome::Invalid).assert_error_contains("stripe");
+    let unknown = kit.run(task().input("stripe", stripe).payload(json!({"tolerence": 1})));
+    unknown.assert_outcome(Outcome::Invalid).assert_error_contains("tolerence");
+    let stray = kit.run(task().input("stripe", stripe).input("banks", ""));
+    stray.assert_outcome(Outcome::Invalid).assert_error_contains("banks");
+}
+
+#[test]
 fn the_kit_keeps_the_journal_from_one_attempt_to_the_next() {
     let kit = Kit::from_bytes(&guests::text("remembers"));
     let first = kit.run(TestTask::new("any").payload("the first"));

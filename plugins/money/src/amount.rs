@@ -45,7 +45,8 @@ pub enum AmountError {
 /// When the text is not exactly that. Nothing is rounded and nothing is guessed.
 pub fn parse_minor(text: &[u8]) -> Result<i64, AmountError> {
     let (negative, digits) = split_sign(text)?;
-    match signed(negative, digits, 0, 0) {
+    let read = if digits.len() <= 18 { short(negative, digits) } else { signed(negative, digits, 0, 0) };
+    match read {
         Err(AmountError::NotANumber) if looks_like_a_fraction(digits) => Err(AmountError::FractionOfMinorUnit),
         read => read,
     }
@@ -95,6 +96,19 @@ fn split_sign(text: &[u8]) -> Result<(bool, &[u8]), AmountError> {
         return Err(AmountError::NotANumber);
     }
     Ok((negative, digits))
+}
+
+/// Eighteen digits always fit, which is every amount there is but the absurd: no check at each digit.
+fn short(negative: bool, digits: &[u8]) -> Result<i64, AmountError> {
+    let mut value = 0;
+    for digit in digits {
+        let digit = digit.wrapping_sub(b'0');
+        if digit > 9 {
+            return Err(AmountError::NotANumber);
+        }
+        value = value * 10 + i64::from(digit);
+    }
+    Ok(if negative { -value } else { value })
 }
 
 /// Goes on from `start` with `digits` and then so many zeros. It counts downwards, because there is one more negative number than positive.

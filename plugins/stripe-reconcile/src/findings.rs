@@ -66,19 +66,31 @@ impl Findings {
         self.suggestions.get(&finding).map_or(&[], |rows| rows)
     }
 
-    /// The rows of one side of a finding. `room` lends the space for a single row.
-    pub(crate) fn rows<'a>(&'a self, members: Members, room: &'a mut [u32; 1]) -> &'a [u32] {
+    /// The rows of one side of a finding.
+    pub(crate) fn rows(&self, members: Members) -> Rows<'_> {
         if members == Members::NONE {
-            return &[];
+            Rows::Many(&[])
+        } else if members.0 & LIST == 0 {
+            Rows::One([members.0])
+        } else {
+            Rows::Many(self.lists.get((members.0 & !LIST) as usize).map_or(&[], |rows| rows))
         }
-        if members.0 & LIST == 0 {
-            *room = [members.0];
-            return room;
-        }
-        self.lists.get((members.0 & !LIST) as usize).map_or(&[], |rows| rows)
     }
+}
 
-    pub(crate) fn count(&self, members: Members) -> usize {
-        self.rows(members, &mut [0]).len()
+/// Rows of one side.
+pub(crate) enum Rows<'a> {
+    One([u32; 1]),
+    Many(&'a [u32]),
+}
+
+impl std::ops::Deref for Rows<'_> {
+    type Target = [u32];
+
+    fn deref(&self) -> &[u32] {
+        match self {
+            Self::One(row) => row,
+            Self::Many(rows) => rows,
+        }
     }
 }

@@ -87,8 +87,8 @@ impl Kind {
     /// Of a ledger row. None when the word is not known.
     pub(crate) fn of_ledger(word: &[u8]) -> Option<Self> {
         Some(match word {
-            b"order" | b"invoice" | b"checkout_session" | b"sale" => Self::Order,
-            b"payment_intent" => Self::Charge,
+            // An intent asks for money as an order does; what moves it is its charge.
+            b"order" | b"invoice" | b"checkout_session" | b"payment_intent" | b"sale" => Self::Order,
             b"chargeback" => Self::Dispute,
             b"fee" | b"other" => Self::OwnLine,
             other => match Self::of_stripe(other, b"", b"", 0) {
@@ -115,6 +115,10 @@ impl Kind {
 }
 
 fn find(table: &[(&[u8], Kind)], word: &[u8]) -> Option<Kind> {
+    // Most rows are this.
+    if word == b"charge" {
+        return Some(Kind::Charge);
+    }
     let at = table.binary_search_by(|(name, _)| (*name).cmp(word)).ok()?;
     table.get(at).map(|(_, kind)| *kind)
 }

@@ -432,7 +432,21 @@ fn open_items_are_carried_to_the_next_run() {
     assert_eq!(january.report()["carried_rows"], 3);
 }
 
+/// The example of the manual is what the plugin does.
 #[test]
-fn every_class_can_be_told_apart_by_its_name() {
-    assert_eq!(Class::ALL.len(), 38);
+fn the_manual_tells_the_truth() {
+    let manual = include_str!("../../../docs/stripe-reconcile.md");
+    let example = |name: &str| {
+        let (_, after) = manual.split_once(&format!("<!-- example:{name} -->\n")).expect("the example");
+        let (_, block) = after.split_once('\n').expect("a fence");
+        block.split_once("```").expect("its end").0
+    };
+    let done = Case::new(example("ledger"), example("stripe")).payload(example("payload")).run();
+    done.assert_classes(&[("charge_bt fee_or_adjustment_only", 1), ("charge_bt fx_difference", 2), ("charge_bt missing_in_stripe", 1)]);
+    assert_eq!((done.summary.verdict, done.summary.gross_break_value["usd"]), (Verdict::Breaks, 2500));
+    let fx = &done.report()["fx"][0];
+    assert_eq!((&fx["realised"], &fx["right_currency"]), (&120.into(), &"eur".into()));
+    for class in Class::ALL {
+        assert!(manual.contains(&format!("`{}`", class.name())), "{} is not in the manual", class.name());
+    }
 }

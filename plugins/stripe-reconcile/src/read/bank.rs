@@ -4,7 +4,7 @@ use std::io::BufRead;
 
 use super::cells::{Common, MoneyColumn, moment, name};
 use super::payouts::trace;
-use super::{Bad, Input, ReadError, Reading, each_row};
+use super::{Bad, Columned, Input, ReadError, Reading, each_row};
 use crate::kind::Kind;
 use crate::rows::{Extra, Flags, KindByte, Row};
 use crate::store::Name;
@@ -24,6 +24,8 @@ struct Layout {
 pub(crate) fn read_bank(from: impl BufRead, reading: &mut Reading<'_>) -> Result<u64, ReadError> {
     each_row(from, Input::Bank, reading, |columns, _| Layout::find(columns), read_row)
 }
+
+impl Columned for Layout {}
 
 impl Layout {
     fn find(columns: &Columns) -> Result<Self, HeaderError> {

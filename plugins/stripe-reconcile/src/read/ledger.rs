@@ -3,7 +3,7 @@
 use std::io::BufRead;
 
 use super::cells::{Common, MoneyColumn, moment, name, status, utc_moment};
-use super::{Bad, Input, ReadError, Reading, each_row};
+use super::{Bad, Columned, Input, ReadError, Reading, each_row};
 use crate::kind::Kind;
 use crate::rows::{Extra, Flags, KindByte, Row};
 use crate::store::Name;
@@ -31,6 +31,12 @@ pub(crate) fn read_ledger(from: impl BufRead, reading: &mut Reading<'_>) -> Resu
     each_row(from, Input::Ledger, reading, |columns, _| Layout::find(columns), read_row)
 }
 
+impl Columned for Layout {
+    fn keys(&self) -> Vec<usize> {
+        vec![self.balance_transaction, self.source, self.charge, self.payment, self.order, self.id]
+    }
+}
+
 impl Layout {
     fn find(columns: &Columns) -> Result<Self, HeaderError> {
         let amount = MoneyColumn::need(columns, "amount", &["amount", "amount_minor"], &["amount_major"])?;
@@ -48,7 +54,7 @@ impl Layout {
             balance_transaction: columns.find(&["balance_transaction", "balance_transaction_id"]),
             kind: columns.find(&["kind", "type", "object"]),
             status: columns.find(&["status"]),
-            created: columns.find(&["created", "created_at", "created_ms", "date"]),
+            created: columns.find(&["created", "created_at", "created_ms", "created_at_ms", "date"]),
             created_utc: columns.find(&["created_utc"]),
         };
         let keys = [layout.id, layout.order, layout.payment, layout.charge, layout.source, layout.balance_transaction];
@@ -90,10 +96,12 @@ fn read_row(layout: &Layout, record: Record<'_>, reading: &mut Reading<'_>) -> R
     if layout.order == ABSENT && !is_source(id) && !id.starts_with(b"pi_") {
         order = id;
     }
+    let source_name = name("source", source, reading)?;
     let ids = [
         name("balance_transaction", record.cell(layout.balance_transaction), reading)?,
-        name("source", source, reading)?,
-        name("payment_intent", payment, reading)?,
+        source_name,
+        // Often the same cell, which need not be looked up twice.
+        if std::ptr::eq(payment, source) { source_name } else { name("payment_intent", payment, reading)? },
         name("order_id", order, reading)?,
     ];
     if ids.iter().all(|id| !id.is_some()) {

@@ -12,7 +12,7 @@ use std::io::{self, BufRead};
 
 use crate::request::Options;
 use crate::rows::Book;
-use crate::text::{Columns, Csv, CsvError, HeaderError, Record};
+use crate::text::{ABSENT, Columns, Csv, CsvError, HeaderError, Record};
 
 pub(crate) use bank::read_bank;
 pub(crate) use ledger::read_ledger;
@@ -108,8 +108,19 @@ pub(crate) struct Reading<'a> {
     pub(crate) quarantine: &'a mut Quarantine,
 }
 
+/// So many records are looked at together.
+const BLOCK_RECORDS: usize = 64;
+
+/// How the columns of an input are read.
+trait Columned: Sized {
+    /// The columns whose cells are ids.
+    fn keys(&self) -> Vec<usize> {
+        Vec::new()
+    }
+}
+
 /// Reads every row of one input: `plan` makes a layout of the columns, `row` takes one record by it. Answers with the number of records.
-fn each_row<L>(
+fn each_row<L: Columned>(
     from: impl BufRead,
     input: Input,
     reading: &mut Reading<'_>,
@@ -126,15 +137,19 @@ fn each_row<L>(
     let columns = Columns::read(csv.header().map_err(trouble)?).map_err(|error| ReadError::header(input, &error))?;
     let layout = plan(&columns, reading).map_err(|error| ReadError::header(input, &error))?;
     let mut count = 0;
-    while let Some(record) = csv.next().map_err(trouble)? {
-        count += 1;
-        let read = if record.len() == columns.len() {
-            row(&layout, record, reading)
-        } else {
-            Err(Bad::new("", format!("has {} cells where the header has {}", record.len(), columns.len()), record.cell(0)))
-        };
-        if let Err(bad) = read {
-            reading.quarantine.add(input, record.line, bad);
+    let keys: Vec<usize> = layout.keys().into_iter().filter(|column| *column != ABSENT).collect();
+    while let Some(block) = csv.block(BLOCK_RECORDS).map_err(trouble)? {
+        reading.book.names.warm(block.records().flat_map(|record| keys.iter().map(move |column| record.cell(*column))));
+        for record in block.records() {
+            count += 1;
+            let read = if record.len() == columns.len() {
+                row(&layout, record, reading)
+            } else {
+                Err(Bad::new("", format!("has {} cells where the header has {}", record.len(), columns.len()), record.cell(0)))
+            };
+            if let Err(bad) = read {
+                reading.quarantine.add(input, record.line, bad);
+            }
         }
     }
     Ok(count)

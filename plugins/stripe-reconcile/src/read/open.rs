@@ -3,7 +3,7 @@
 use std::io::BufRead;
 
 use super::cells::{Common, MoneyColumn, moment, name, status};
-use super::{Bad, Input, ReadError, Reading, each_row};
+use super::{Bad, Columned, Input, ReadError, Reading, each_row};
 use crate::class::{Class, Leg};
 use crate::kind::Kind;
 use crate::rows::{Flags, KindByte, Row};
@@ -53,6 +53,8 @@ pub(crate) fn read_open(from: impl BufRead, reading: &mut Reading<'_>) -> Result
     )?;
     Ok(items)
 }
+
+impl Columned for Layout {}
 
 impl Layout {
     fn find(columns: &Columns) -> Result<Self, HeaderError> {

@@ -3,7 +3,7 @@
 use std::io::BufRead;
 
 use super::cells::{Common, MoneyColumn, flag, moment, name, status, utc_moment};
-use super::{Bad, Input, ReadError, Reading, each_row};
+use super::{Bad, Columned, Input, ReadError, Reading, each_row};
 use crate::kind::Kind;
 use crate::rows::{Extra, Flags, KindByte, Row};
 use crate::store::Name;
@@ -32,6 +32,8 @@ pub(crate) fn read_payouts(from: impl BufRead, reading: &mut Reading<'_>) -> Res
     each_row(from, Input::Payouts, reading, |columns, _| Layout::find(columns), read_row)
 }
 
+impl Columned for Layout {}
+
 impl Layout {
     fn find(columns: &Columns) -> Result<Self, HeaderError> {
         Ok(Self {
@@ -42,9 +44,9 @@ impl Layout {
             balance_transaction: columns.find(&["balance_transaction_id", "balance_transaction"]),
             category: columns.find(&["reporting_category"]),
             status: columns.find(&["payout_status", "status"]),
-            created: columns.find(&["created", "created_at", "created_ms", "created_utc"]),
+            created: columns.find(&["created", "created_at", "created_ms", "created_at_ms", "created_utc"]),
             arrival_utc: columns.find(&["effective_at_utc"]),
-            arrival: columns.find(&["arrival_date", "payout_expected_arrival_date", "effective_at"]),
+            arrival: columns.find(&["arrival_date", "arrival_at_ms", "payout_expected_arrival_date", "effective_at"]),
             automatic: columns.find(&["automatic"]),
             method: columns.find(&["method"]),
             reconciliation_status: columns.find(&["reconciliation_status"]),

@@ -6,7 +6,7 @@ use taskwarden_money::{Currency, Rate};
 
 use super::cells::{Common, MoneyColumn, moment, name, status, utc_moment};
 use super::ledger::by_prefix;
-use super::{Bad, Input, ReadError, Reading, each_row};
+use super::{Bad, Columned, Input, ReadError, Reading, each_row};
 use crate::kind::Kind;
 use crate::rows::{Extra, Flags, KindByte, Row};
 use crate::text::{ABSENT, Columns, HeaderError, Record};
@@ -52,6 +52,12 @@ pub(crate) fn read_stripe(from: impl BufRead, reading: &mut Reading<'_>) -> Resu
     each_row(from, Input::Stripe, reading, |columns, reading| Layout::find(columns, &reading.options.order_metadata), read_row)
 }
 
+impl Columned for Layout {
+    fn keys(&self) -> Vec<usize> {
+        vec![self.id, self.source, self.payment, self.charge, self.order, self.payout]
+    }
+}
+
 impl Layout {
     fn find(columns: &Columns, order_metadata: &str) -> Result<Self, HeaderError> {
         let amount = MoneyColumn::need(columns, "amount", &["amount", "amount_minor"], &["gross", "amount_major"])?;
@@ -74,12 +80,12 @@ impl Layout {
             status: columns.find(&["source_status", "status"]),
             created: Moments {
                 utc: columns.find(&["created_utc"]),
-                local: columns.find(&["created", "created_at", "created_ms"]),
+                local: columns.find(&["created", "created_at", "created_ms", "created_at_ms"]),
                 name: "created",
             },
             available: Moments {
                 utc: columns.find(&["available_on_utc"]),
-                local: columns.find(&["available_on", "available_on_ms"]),
+                local: columns.find(&["available_on", "available_on_ms", "available_on_at_ms", "available_at_ms"]),
                 name: "available_on",
             },
             rate: columns.find(&["exchange_rate"]),
@@ -107,10 +113,12 @@ fn read_row(layout: &Layout, record: Record<'_>, reading: &mut Reading<'_>) -> R
         let charge = record.cell(layout.charge);
         payment = if charge.is_empty() && kind == Kind::Charge { source } else { charge };
     }
+    let source_name = name("source", source, reading)?;
     let ids = [
         name("balance_transaction_id", id, reading)?,
-        name("source", source, reading)?,
-        name("payment_intent", payment, reading)?,
+        source_name,
+        // Often the same cell, which need not be looked up twice.
+        if std::ptr::eq(payment, source) { source_name } else { name("payment_intent", payment, reading)? },
         name("order_id", record.cell(layout.order), reading)?,
     ];
     let balance = record.cell(layout.balance);

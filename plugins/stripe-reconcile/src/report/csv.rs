@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::cells::{Cells, stable_id, write_cell, write_names};
+use super::cells::{Cells, stable_id, write_amount, write_cell, write_names};
 use super::lines::gross;
 use super::order::ordered;
 use crate::class::{Class, Leg, Outcome, Rule};
@@ -17,6 +17,8 @@ use crate::store::Name;
 use crate::text::{show_day, show_moment};
 
 const DAY_SECONDS: u32 = 86_400;
+/// So many findings are looked ahead.
+const WARM_FINDINGS: usize = 256;
 const RESOLVED_LISTED_MAX: usize = 1000;
 
 /// How the open items of this run stand to those of the run before.
@@ -105,18 +107,48 @@ pub(crate) fn write_matches(context: &Context<'_>, settled: &Settled, mut out: i
     out.write_all(
         b"leg,class,rule,currency,left_currency,left_amount,right_amount,order_id,payment_intent,left_source,right_source,balance_transaction\n",
     )?;
-    for at in ordered(context, settled, &|finding| (finding.outcome == Outcome::Ok).then_some(0)) {
+    let mut line = Vec::new();
+    let order: Vec<u32> = ordered(context, settled, &|finding| (finding.outcome == Outcome::Ok).then_some(0)).collect();
+    for (number, at) in order.iter().copied().enumerate() {
+        if number % WARM_FINDINGS == 0 {
+            warm(context, settled, order.get(number..).unwrap_or_default());
+        }
         let Some(finding) = settled.findings.all.get(at) else { continue };
         let cells = Cells::of(context, settled, finding);
+        line.clear();
         for text in [finding.leg.name(), finding.class.name(), finding.rule.name(), cells.currency(book), cells.left_currency(book)] {
-            out.write_all(text.as_bytes())?;
-            out.write_all(b",")?;
+            line.extend_from_slice(text.as_bytes());
+            line.push(b',');
         }
-        write!(out, "{},{},", show(cells.left), show(cells.right))?;
-        cells.write_ids(book, &mut out)?;
-        out.write_all(b"\n")?;
+        write_amount(&mut line, cells.left)?;
+        line.push(b',');
+        write_amount(&mut line, cells.right)?;
+        line.push(b',');
+        cells.write_ids(book, &mut line)?;
+        line.push(b'\n');
+        out.write_all(&line)?;
     }
     out.flush()
+}
+
+/// Looks ahead at the rows and ids of the next findings, which lie all over memory: see [`crate::store::Names::warm`].
+fn warm(context: &Context<'_>, settled: &Settled, next: &[u32]) {
+    let findings = || next.iter().take(WARM_FINDINGS).filter_map(|at| settled.findings.all.get(*at));
+    let mut places = Vec::with_capacity(WARM_FINDINGS);
+    for finding in findings() {
+        let first = |members| settled.findings.rows(members).first().copied();
+        places.push((finding.leg, first(finding.left), first(finding.right)));
+    }
+    let mut names = Vec::with_capacity(4 * WARM_FINDINGS);
+    for (leg, left, right) in places {
+        let (left_table, right_table) = context.tables(leg);
+        for row in [left.map(|at| left_table.row(at)), right.map(|at| right_table.row(at))].into_iter().flatten() {
+            names.extend(
+                [Key::Source, Key::BalanceTransaction, Key::Order].map(|key| row.id(key)).into_iter().filter(|name| name.is_some()),
+            );
+        }
+    }
+    context.book.names.warm_texts(&names);
 }
 
 /// Writes `quarantine.csv`: rows that could not be read, in the order of their lines.
@@ -137,9 +169,14 @@ fn show<T: ToString>(value: Option<T>) -> String {
 }
 
 /// What could be the partner of a finding that has none.
-fn suggested<'a>(context: &'a Context<'_>, settled: &'a Settled, at: u32, finding: &Finding) -> impl Iterator<Item = Name> + use<'a> {
+fn suggested<'a>(
+    context: &'a Context<'_>,
+    settled: &'a Settled,
+    at: u32,
+    finding: &Finding,
+) -> impl Iterator<Item = Name> + Clone + use<'a> {
     let (left, right) = context.tables(finding.leg);
-    let table = if settled.findings.count(finding.right) == 0 { right } else { left };
+    let table = if settled.findings.rows(finding.right).is_empty() { right } else { left };
     let own = |row: Row| {
         let ids = [Key::BalanceTransaction, Key::Source, Key::Order, Key::Payment].map(|key| row.id(key));
         ids.into_iter().find(|name| name.is_some())

@@ -38,9 +38,8 @@ pub(crate) fn fx(context: &Context<'_>, settled: &Settled) -> Vec<FxLine> {
     let mut refunds = Vec::new();
     for (_, finding) in settled.findings.all.iter().filter(|(_, finding)| finding.class == Class::FxDifference) {
         let (left_table, right_table) = context.tables(finding.leg);
-        let (mut left_room, mut right_room) = ([0], [0]);
-        let sides = (settled.findings.rows(finding.left, &mut left_room), settled.findings.rows(finding.right, &mut right_room));
-        let ([left], [right]) = sides else { continue };
+        let sides = (settled.findings.rows(finding.left), settled.findings.rows(finding.right));
+        let ([left], [right]) = (&*sides.0, &*sides.1) else { continue };
         let (left, right) = (left_table.row(*left), right_table.row(*right));
         let line = lines.entry(key(&left, &right)).or_default();
         line.rows += 1;

@@ -60,18 +60,43 @@ impl Line {
 /// All lines, in the order in which they are shown.
 pub(crate) type Lines = BTreeMap<LineKey, Line>;
 
-/// By numbers, which is how a million findings are added up.
-type Sums = BTreeMap<(Leg, Class, Outcome, u8, u8), Line>;
+type Numbers = (Leg, Class, Outcome, u8, u8);
+
+/// By numbers, which is how a million findings are added up. Most go to the same line as the one before.
+#[derive(Default)]
+struct Sums {
+    lines: BTreeMap<Numbers, Line>,
+    last: Option<Numbers>,
+    line: Line,
+}
+
+impl Sums {
+    fn line(&mut self, key: Numbers) -> &mut Line {
+        if self.last != Some(key) {
+            self.put_back();
+            self.line = self.lines.remove(&key).unwrap_or_default();
+            self.last = Some(key);
+        }
+        &mut self.line
+    }
+
+    fn put_back(&mut self) {
+        if let Some(key) = self.last.take() {
+            self.lines.insert(key, std::mem::take(&mut self.line));
+        }
+    }
+}
 
 pub(crate) fn lines(context: &Context<'_>, settled: &Settled) -> Lines {
-    let mut sums = Sums::new();
+    let mut sums = Sums::default();
     for (_, finding) in settled.findings.all.iter() {
         add(context, settled, finding, &mut sums);
     }
+    sums.put_back();
     let book = context.book;
     let name = |balance: u8| book.balances.get(balance).map(|name| book.names.text(name).to_owned()).unwrap_or_default();
     let mut lines = Lines::new();
-    for ((leg, class, outcome, currency, balance), line) in sums {
+    for ((leg, class, outcome, currency, balance), line) in sums.lines {
         let key = LineKey { leg, class, outcome, currency: book.currency(currency).to_owned(), balance_type: name(balance) };
         lines.entry(key).or_default().add(&line);
     }
@@ -80,24 +105,23 @@ pub(crate) fn lines(context: &Context<'_>, settled: &Settled) -> Lines {
 
 fn add(context: &Context<'_>, settled: &Settled, finding: &Finding, sums: &mut Sums) {
     let (left_table, right_table) = context.tables(finding.leg);
-    let (mut left_room, mut right_room) = ([0], [0]);
-    let left = settled.findings.rows(finding.left, &mut left_room);
-    let right = settled.findings.rows(finding.right, &mut right_room);
+    let left = settled.findings.rows(finding.left);
+    let right = settled.findings.rows(finding.right);
     let first = right.first().map(|at| right_table.row(*at)).or_else(|| left.first().map(|at| left_table.row(*at))).unwrap_or_default();
     let key = |row: &Row| (finding.leg, finding.class, finding.outcome, row.currency, first.balance);
     for row in left.iter().map(|at| left_table.row(*at)) {
-        let line = sums.entry(key(&row)).or_default();
+        let line = sums.line(key(&row));
         line.left_rows += 1;
         line.left_total += context.value(finding.leg, true, &row);
     }
     for row in right.iter().map(|at| right_table.row(*at)) {
-        let line = sums.entry(key(&row)).or_default();
+        let line = sums.line(key(&row));
         line.right_rows += 1;
         line.right_total += context.value(finding.leg, false, &row);
     }
-    sums.entry(key(&first)).or_default().findings += 1;
+    sums.line(key(&first)).findings += 1;
     for (currency, value) in gross(context, settled, finding) {
-        sums.entry((finding.leg, finding.class, finding.outcome, currency, first.balance)).or_default().gross_value += value;
+        sums.line((finding.leg, finding.class, finding.outcome, currency, first.balance)).gross_value += value;
     }
 }
 
@@ -107,9 +131,8 @@ pub(crate) fn gross(context: &Context<'_>, settled: &Settled, finding: &Finding)
         return Vec::new();
     }
     let (left_table, right_table) = context.tables(finding.leg);
-    let (mut left_room, mut right_room) = ([0], [0]);
-    let left = settled.findings.rows(finding.left, &mut left_room);
-    let right = settled.findings.rows(finding.right, &mut right_room);
+    let left = settled.findings.rows(finding.left);
+    let right = settled.findings.rows(finding.right);
     let mut sides: BTreeMap<u8, (i128, i128)> = BTreeMap::new();
     for row in left.iter().map(|at| left_table.row(*at)) {
         sides.entry(row.currency).or_default().0 += context.value(finding.leg, true, &row);
@@ -117,7 +140,7 @@ pub(crate) fn gross(context: &Context<'_>, settled: &Settled, finding: &Finding)
     for row in right.iter().map(|at| right_table.row(*at)) {
         sides.entry(row.currency).or_default().1 += context.value(finding.leg, false, &row);
     }
-    let pair = match (left, right) {
+    let pair = match (&*left, &*right) {
         ([left], [right]) => Some((left_table.row(*left), right_table.row(*right))),
         _ => None,
     };

@@ -31,7 +31,11 @@ pub(crate) fn ordered(
         let start = u64::from_be_bytes([rank, finding.leg as u8, a, b, c, d, e, f]);
         entries.push(Entry { start, more: u32::from_be_bytes([g, h, i, j]), at });
     }
-    entries.sort_unstable_by(|x, y| (x.start, x.more).cmp(&(y.start, y.more)).then_with(|| compare(context, settled, x.at, y.at)));
+    entries.sort_unstable_by(|x: &Entry, y: &Entry| (x.start, x.more).cmp(&(y.start, y.more)));
+    // Only where the beginnings agree are the texts looked at.
+    for alike in entries.chunk_by_mut(|x, y| (x.start, x.more) == (y.start, y.more)).filter(|alike| alike.len() > 1) {
+        alike.sort_unstable_by(|x, y| compare(context, settled, x.at, y.at));
+    }
     entries.into_iter().map(|entry| entry.at)
 }
 
@@ -41,13 +45,9 @@ fn compare(context: &Context<'_>, settled: &Settled, x: u32, y: u32) -> Ordering
     let (Some(a), Some(b)) = (findings.all.get(x), findings.all.get(y)) else { return x.cmp(&y) };
     let text = |finding: &Finding| context.book.names.bytes(main_name(context, settled, finding));
     let (left, right) = context.tables(a.leg);
-    let mut rooms = ([0], [0], [0], [0]);
-    let sides = [
-        (left, findings.rows(a.left, &mut rooms.0), findings.rows(b.left, &mut rooms.1)),
-        (right, findings.rows(a.right, &mut rooms.2), findings.rows(b.right, &mut rooms.3)),
-    ];
+    let sides = [(left, findings.rows(a.left), findings.rows(b.left)), (right, findings.rows(a.right), findings.rows(b.right))];
     let rows = sides.map(|(table, these, those)| {
-        let differ = these.iter().zip(those).map(|(a, b)| compare_rows(context.book, table, *a, *b)).find(|order| order.is_ne());
+        let differ = these.iter().zip(those.iter()).map(|(a, b)| compare_rows(context.book, table, *a, *b)).find(|order| order.is_ne());
         differ.unwrap_or_else(|| these.len().cmp(&those.len()))
     });
     let by_name = text(a).cmp(text(b)).then(a.class.cmp(&b.class));
@@ -57,9 +57,8 @@ fn compare(context: &Context<'_>, settled: &Settled, x: u32, y: u32) -> Ordering
 /// The id that a finding is known by.
 fn main_name(context: &Context<'_>, settled: &Settled, finding: &Finding) -> Name {
     let (left_table, right_table) = context.tables(finding.leg);
-    let (mut left_room, mut right_room) = ([0], [0]);
-    let left = settled.findings.rows(finding.left, &mut left_room).first().map(|at| left_table.row(*at));
-    let right = settled.findings.rows(finding.right, &mut right_room).first().map(|at| right_table.row(*at));
+    let left = settled.findings.rows(finding.left).first().map(|at| left_table.row(*at));
+    let right = settled.findings.rows(finding.right).first().map(|at| right_table.row(*at));
     let of = |row: Option<Row>| row.map_or(Name::NONE, |row| own_name(&row));
     // A payout has many members and stands on the right of them.
     if finding.leg == Leg::BtPayout { of(right).or(of(left)) } else { of(left).or(of(right)) }

@@ -16,14 +16,16 @@ const KEYS: [(Key, Rule); 4] = [
 
 /// Which ids occur on one side, and which more than once.
 struct Seen {
+    any: bool,
     once: Bits,
     twice: Bits,
 }
 
 impl Seen {
     fn of(side: &Side<'_>, key: Key, names: u32) -> Self {
-        let mut seen = Self { once: Bits::new(names), twice: Bits::new(names) };
+        let mut seen = Self { any: false, once: Bits::new(names), twice: Bits::new(names) };
         for name in side.open().map(|(_, row)| row.id(key)).filter(|name| name.is_some()) {
+            seen.any = true;
             if seen.once.set(name.0) {
                 seen.twice.set(name.0);
             }
@@ -42,6 +44,9 @@ impl Comparison<'_> {
     pub(super) fn join(&mut self, key: Key, rule: Rule) {
         let names = self.book().names.count();
         let left = Seen::of(&self.left, key, names);
+        if !left.any {
+            return;
+        }
         let right = Seen::of(&self.right, key, names);
         let alone = |name: Name| !left.twice.has(name.0) && !right.twice.has(name.0);
         let shared = |name: Name| left.once.has(name.0) && right.once.has(name.0);

@@ -21,10 +21,9 @@ impl Comparison<'_> {
             self.findings.all.iter().filter(|(_, f)| f.leg == self.leg && f.class == Class::AmountOver).map(|(at, _)| at).collect();
         for at in over {
             let Some(finding) = self.findings.all.get(at).copied() else { continue };
-            let (mut left_room, mut right_room) = ([0], [0]);
-            let (left, right) = (self.findings.rows(finding.left, &mut left_room), self.findings.rows(finding.right, &mut right_room));
-            let ([left], [right]) = (left, right) else { continue };
-            let (ledger, charge) = (self.left.row(*left), self.right.row(*right));
+            let (left, right) = (self.findings.rows(finding.left), self.findings.rows(finding.right));
+            let ([left], [right]) = (&*left, &*right) else { continue };
+            let (ledger, charge, right) = (self.left.row(*left), self.right.row(*right), *right);
             let Some(candidates) = refunds.get(&charge.id(Key::Payment)) else { continue };
             let same_currency = candidates.iter().all(|refund| self.right.row(*refund).currency == charge.currency);
             let refunded: i128 = candidates.iter().map(|refund| i128::from(self.right.row(*refund).amount)).sum();
@@ -32,7 +31,7 @@ impl Comparison<'_> {
             if charge.kind().family() != Family::Payment || !same_currency || !explained {
                 continue;
             }
-            let mut members = vec![*right];
+            let mut members = vec![right];
             members.extend_from_slice(candidates);
             for refund in candidates {
                 self.right.taken.set(*refund);

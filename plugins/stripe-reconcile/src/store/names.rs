@@ -50,14 +50,27 @@ pub(crate) struct Names {
     /// Open addressing: the upper half of a slot is the hash, the lower the name; zero is free, since no name that is looked up is 0.
     slots: Vec<u64>,
     used: usize,
+    /// Some name has a byte that a CSV cell cannot have without quotes. Hardly ever, and then nobody has to look at each again.
+    needs_quotes: bool,
+}
+
+/// Whether a text needs quotes to be one cell of a CSV file.
+pub(crate) fn needs_quotes(text: &[u8]) -> bool {
+    // Letters and digits are beyond all of these.
+    text.iter().any(|byte| *byte <= b',' && matches!(byte, b',' | b'"' | b'\n' | b'\r'))
 }
 
 impl Names {
     /// Room for about so many names without growing.
     pub(crate) fn with_room(names: usize) -> Self {
-        let mut new = Self { texts: Vec::new(), places: Pages::default(), slots: vec![0; slots_for(names)], used: 0 };
+        let mut new = Self { texts: Vec::new(), places: Pages::default(), slots: vec![0; slots_for(names)], used: 0, needs_quotes: false };
         new.lay_down(b"");
         new
+    }
+
+    /// Whether any of them needs quotes in a CSV file.
+    pub(crate) fn any_needs_quotes(&self) -> bool {
+        self.needs_quotes
     }
 
     /// How many numbers are given out, the one for "none" included.
@@ -90,6 +103,7 @@ impl Names {
                     *slot = u64::from(hash) << 32 | u64::from(name.0);
                 }
                 self.used += 1;
+                self.needs_quotes |= needs_quotes(text);
                 return Ok(name);
             }
             let name = Name(slot as u32);
@@ -98,6 +112,25 @@ impl Names {
             }
             at = (at + 1) & mask;
         }
+    }
+
+    /// Looks ahead at texts that will be added: first where each would be, then what is there. In loops this small the processor waits for
+    /// many places of memory at once; one text after another it would wait for each.
+    pub(crate) fn warm<'a>(&self, texts: impl Iterator<Item = &'a [u8]>) {
+        let mask = self.slots.len() - 1;
+        let slots = texts.filter_map(|text| self.slots.get(hash(text) as usize & mask).copied());
+        let names: Vec<Name> = slots.filter(|slot| *slot != 0).map(|slot| Name(slot as u32)).collect();
+        self.warm_texts(&names);
+    }
+
+    /// The same for names whose texts will be wanted.
+    pub(crate) fn warm_texts(&self, names: &[Name]) {
+        let places: Vec<u32> = names.iter().filter_map(|name| self.places.get(name.0).copied()).collect();
+        let touched = places.iter().filter_map(|place| {
+            let (page, at) = (*place as usize / TEXT_PAGE_BYTES, *place as usize % TEXT_PAGE_BYTES);
+            self.texts.get(page)?.get(at).copied()
+        });
+        std::hint::black_box(touched.fold(0u8, u8::wrapping_add));
     }
 
     /// The name of a text, if it has one.
@@ -165,23 +198,25 @@ fn slots_for(names: usize) -> usize {
     (names + names / 4).clamp(64, 1 << 24).next_power_of_two()
 }
 
-/// Multiply and fold, eight bytes at a time. What is hashed is compared afterwards, so a collision costs time only, and that has a limit.
+/// Eight bytes at a time, with the multiplication that WebAssembly has. What is hashed is compared afterwards, so a collision costs time
+/// only, and that has a limit.
 fn hash(text: &[u8]) -> u32 {
     const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mut state = text.len() as u64 ^ 0x51_7c_c1_b7_27_22_0a_95;
+    let mut state = text.len() as u64;
     let mut mix = |word: u64| {
-        let product = u128::from(state ^ word) * u128::from(ODD);
-        state = (product as u64) ^ (product >> 64) as u64;
+        state = (state ^ word).wrapping_mul(ODD);
+        state ^= state >> 29;
     };
     let mut words = text.chunks_exact(8);
     for word in &mut words {
         mix(u64::from_le_bytes(word.try_into().unwrap_or_default()));
     }
-    let mut last = [0; 8];
-    for (into, from) in last.iter_mut().zip(words.remainder()) {
-        *into = *from;
+    let rest = words.remainder();
+    if !rest.is_empty() {
+        // The last eight bytes, some of them for the second time, where there are that many.
+        let last = text.last_chunk::<8>().copied();
+        mix(last.map_or_else(|| rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)), u64::from_le_bytes));
     }
-    mix(u64::from_le_bytes(last));
     (state ^ state >> 32) as u32
 }
 

@@ -15,11 +15,33 @@ pub(crate) struct Csv<R> {
     ended: bool,
     line: u64,
     separator: u8,
+    /// Of the records of the block.
     cells: Vec<(u32, u32)>,
+    /// Where each record's cells begin, and the line it begins on.
+    records: Vec<(usize, u64)>,
     /// Which cells have doubled quotes in them.
     doubled: Vec<usize>,
     /// Line ends inside the cells of the record.
     inner_lines: u64,
+}
+
+/// Some records, valid until the next are read.
+pub(crate) struct Block<'a> {
+    buffer: &'a [u8],
+    cells: &'a [(u32, u32)],
+    records: &'a [(usize, u64)],
+}
+
+impl<'a> Block<'a> {
+    pub(crate) fn records(&self) -> impl Iterator<Item = Record<'a>> + use<'a> {
+        let (buffer, cells) = (self.buffer, self.cells);
+        let ends = self.records.iter().skip(1).map(|(first, _)| *first).chain([cells.len()]);
+        self.records.iter().zip(ends).map(move |((first, line), end)| Record {
+            buffer,
+            cells: cells.get(*first..end).unwrap_or_default(),
+            line: *line,
+        })
+    }
 }
 
 /// One record, valid until the next is read.
@@ -74,6 +96,7 @@ impl<R: BufRead> Csv<R> {
             line: 0,
             separator: b',',
             cells: Vec::new(),
+            records: Vec::new(),
             doubled: Vec::new(),
             inner_lines: 0,
         }
@@ -95,24 +118,45 @@ impl<R: BufRead> Csv<R> {
     }
 
     /// The next record that is not an empty line.
-    pub(crate) fn next(&mut self) -> Result<Option<Record<'_>>, CsvError> {
-        loop {
-            let begin = self.start;
-            match self.scan() {
-                Scan::NeedsMore if self.buffer.len() - self.start > RECORD_BYTES_MAX => return Err(CsvError::TooLong(self.line + 1)),
-                Scan::NeedsMore => self.fill()?,
-                Scan::Record(end) if end == begin => return Ok(None),
+    fn next(&mut self) -> Result<Option<Record<'_>>, CsvError> {
+        Ok(self.block(1)?.and_then(|block| block.records().next()))
+    }
+
+    /// The next records that are not empty lines: as many as the buffer holds whole, and at most so many. None at the end.
+    pub(crate) fn block(&mut self, most: usize) -> Result<Option<Block<'_>>, CsvError> {
+        self.cells.clear();
+        self.records.clear();
+        self.doubled.clear();
+        while self.records.len() < most {
+            let (begin, first, doubled) = (self.start, self.cells.len(), self.doubled.len());
+            match self.scan(first) {
+                Scan::NeedsMore => {
+                    self.cells.truncate(first);
+                    self.doubled.truncate(doubled);
+                    if !self.records.is_empty() {
+                        break;
+                    }
+                    if self.buffer.len() - self.start > RECORD_BYTES_MAX {
+                        return Err(CsvError::TooLong(self.line + 1));
+                    }
+                    self.fill()?;
+                }
+                Scan::Record(end) if end == begin => break,
                 Scan::Record(end) => {
                     let line = self.line + 1;
                     self.line += 1 + self.inner_lines;
                     self.start = end;
-                    self.undouble();
-                    if !self.is_blank() {
-                        return Ok(Some(Record { buffer: &self.buffer, cells: &self.cells, line }));
+                    if self.is_blank(first) {
+                        self.cells.truncate(first);
+                    } else {
+                        self.records.push((first, line));
                     }
                 }
             }
         }
+        self.undouble();
+        let block = Block { buffer: &self.buffer, cells: &self.cells, records: &self.records };
+        Ok(Some(block).filter(|block| !block.records.is_empty()))
     }
 
     /// Moves what is left to the front of the buffer and reads on behind it.
@@ -133,14 +177,13 @@ impl<R: BufRead> Csv<R> {
         Ok(())
     }
 
-    fn is_blank(&self) -> bool {
-        let only = Record { buffer: &self.buffer, cells: &self.cells, line: 0 };
-        self.cells.len() == 1 && only.cell(0).is_empty()
+    fn is_blank(&self, first: usize) -> bool {
+        let only = Record { buffer: &self.buffer, cells: self.cells.get(first..).unwrap_or_default(), line: 0 };
+        only.len() == 1 && only.cell(0).is_empty()
     }
 
-    fn scan(&mut self) -> Scan {
-        self.cells.clear();
-        self.doubled.clear();
+    /// Scans one record, whose cells come behind the `first` that are there.
+    fn scan(&mut self, first: usize) -> Scan {
         self.inner_lines = 0;
         let mut at = self.start;
         loop {
@@ -150,15 +193,13 @@ impl<R: BufRead> Csv<R> {
                 at = after;
             } else {
                 let rest = self.buffer.get(at..).unwrap_or_default();
-                let special = self.separator;
-                let length = rest.iter().position(|byte| *byte == special || *byte == b'\n');
-                match length {
+                match cell_end(rest, self.separator) {
                     Some(length) => {
                         self.push_cell(at, at + length);
                         at += length;
                     }
                     None if self.ended => {
-                        if rest.is_empty() && self.cells.is_empty() {
+                        if rest.is_empty() && self.cells.len() == first {
                             return Scan::Record(at);
                         }
                         let end = at + rest.len();
@@ -212,7 +253,7 @@ impl<R: BufRead> Csv<R> {
         Some(after)
     }
 
-    /// Makes doubled quotes single, where they stand. Only for a whole record: one that needs more is scanned again.
+    /// Makes doubled quotes single, where they stand. Only for whole records: one that needs more is scanned again.
     fn undouble(&mut self) {
         for cell in &self.doubled {
             let Some((begin, end)) = self.cells.get_mut(*cell) else { continue };
@@ -232,6 +273,26 @@ impl<R: BufRead> Csv<R> {
     fn push_cell(&mut self, from: usize, to: usize) {
         self.cells.push((u32::try_from(from).unwrap_or(u32::MAX), u32::try_from(to).unwrap_or(u32::MAX)));
     }
+}
+
+/// Where a cell without quotes ends: eight bytes at a time.
+fn cell_end(bytes: &[u8], separator: u8) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let (separators, ends) = (u64::from(separator) * ONES, u64::from(b'\n') * ONES);
+    let mut at = 0;
+    while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let word = u64::from_le_bytes(*word);
+        let (a, b) = (word ^ separators, word ^ ends);
+        // A byte of zeros borrows from its high bit. Above the first such byte there may be wrong ones, and only the first counts.
+        let zeros = (a.wrapping_sub(ONES) & !a | b.wrapping_sub(ONES) & !b) & HIGHS;
+        if zeros != 0 {
+            return Some(at + zeros.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    let rest = bytes.get(at..)?;
+    rest.iter().position(|byte| *byte == separator || *byte == b'\n').map(|more| at + more)
 }
 
 #[cfg(test)]
