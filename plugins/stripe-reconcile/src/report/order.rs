@@ -31,7 +31,7 @@ pub(crate) fn ordered(
         let start = u64::from_be_bytes([rank, finding.leg as u8, a, b, c, d, e, f]);
         entries.push(Entry { start, more: u32::from_be_bytes([g, h, i, j]), at });
     }
-    entries.sort_unstable_by(|x: &Entry, y: &Entry| (x.start, x.more).cmp(&(y.start, y.more)));
+    entries.sort_unstable_by_key(|entry: &Entry| (entry.start, entry.more));
     // Only where the beginnings agree are the texts looked at.
     for alike in entries.chunk_by_mut(|x, y| (x.start, x.more) == (y.start, y.more)).filter(|alike| alike.len() > 1) {
         alike.sort_unstable_by(|x, y| compare(context, settled, x.at, y.at));
