@@ -188,6 +188,12 @@ impl Table {
         row.extra.checked_sub(1).and_then(|at| self.extras.get(at)).copied().unwrap_or_default()
     }
 
+    /// Looks ahead at rows that will be wanted: see [`Names::warm`].
+    pub(crate) fn warm(&self, rows: impl Iterator<Item = u32>) {
+        let touched = rows.fold(0i64, |sum, at| sum.wrapping_add(self.rows.get(at).map_or(0, |row| row.amount)));
+        std::hint::black_box(touched);
+    }
+
     /// The net that is effective: the one stated.
     pub(crate) fn net(&self, row: &Row) -> i128 {
         self.extra(row).net.map_or_else(|| row.net(), i128::from)

@@ -60,6 +60,9 @@ impl Line {
 /// All lines, in the order in which they are shown.
 pub(crate) type Lines = BTreeMap<LineKey, Line>;
 
+/// So many findings are looked at together.
+const BLOCK_FINDINGS: usize = 256;
+
 type Numbers = (Leg, Class, Outcome, u8, u8);
 
 /// By numbers, which is how a million findings are added up. Most go to the same line as the one before.
@@ -89,8 +92,15 @@ impl Sums {
 
 pub(crate) fn lines(context: &Context<'_>, settled: &Settled) -> Lines {
     let mut sums = Sums::default();
-    for (_, finding) in settled.findings.all.iter() {
-        add(context, settled, finding, &mut sums);
+    let findings = &settled.findings;
+    for begin in (0..findings.all.len()).step_by(BLOCK_FINDINGS) {
+        let block = || (begin..).take(BLOCK_FINDINGS).map_while(|at| findings.all.get(at));
+        // The right side's rows lie all over memory; the left side's are in the order in which they were found.
+        for leg in Leg::ALL {
+            let right = block().filter(|finding| finding.leg == leg).filter_map(|finding| findings.rows(finding.right).first().copied());
+            context.tables(leg).1.warm(right);
+        }
+        block().for_each(|finding| add(context, settled, finding, &mut sums));
     }
     sums.put_back();
     let book = context.book;

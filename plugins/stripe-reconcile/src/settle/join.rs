@@ -6,6 +6,9 @@ use crate::class::{Class, Rule};
 use crate::rows::{Book, Key};
 use crate::store::{Bits, Name};
 
+/// So many rows are looked at together.
+const BLOCK_ROWS: usize = 256;
+
 /// The fixed order. What an earlier key settles, a later one cannot change.
 const KEYS: [(Key, Rule); 4] = [
     (Key::BalanceTransaction, Rule::BalanceTransactionId),
@@ -65,17 +68,24 @@ impl Comparison<'_> {
             }
         }
         let mut many_left = Vec::new();
-        for at in 0..self.left.table.rows.len() {
-            let name = self.left.row(at).id(key);
-            if self.left.taken.has(at) || !name.is_some() || !shared(name) {
-                continue;
-            }
-            if !alone(name) {
-                many_left.push((name, at));
-            } else if let Some(partner) = place.get(name.0 as usize).copied().filter(|partner| *partner != u32::MAX)
-                && self.left.row(at).kind().family() == self.right.row(partner).kind().family()
-            {
-                self.settle_pair(at, partner, rule);
+        let rows = self.left.table.rows.len();
+        for begin in (0..rows).step_by(BLOCK_ROWS) {
+            let block = begin..rows.min(begin.saturating_add(BLOCK_ROWS as u32));
+            // Partners lie all over memory.
+            let partners = block.clone().map(|at| place.get(self.left.row(at).id(key).0 as usize).copied().unwrap_or(u32::MAX));
+            self.right.table.warm(partners.filter(|partner| *partner != u32::MAX));
+            for at in block {
+                let name = self.left.row(at).id(key);
+                if self.left.taken.has(at) || !name.is_some() || !shared(name) {
+                    continue;
+                }
+                if !alone(name) {
+                    many_left.push((name, at));
+                } else if let Some(partner) = place.get(name.0 as usize).copied().filter(|partner| *partner != u32::MAX)
+                    && self.left.row(at).kind().family() == self.right.row(partner).kind().family()
+                {
+                    self.settle_pair(at, partner, rule);
+                }
             }
         }
         self.join_many(rule, key, many_left, many_right);
