@@ -17,6 +17,7 @@ pub(super) async fn run(shared: &Arc<Shared>, shutdown: &CancellationToken) {
     tokio::pin!(ended);
     loop {
         let room = tokio::select! {
+            biased;
             () = &mut ended => return,
             room = shared.queue.room() => room,
             () = shared.parts.bells.urgent.notified() => match shared.queue.room_for_urgent() {
@@ -28,7 +29,9 @@ pub(super) async fn run(shared: &Arc<Shared>, shutdown: &CancellationToken) {
         let bell = shared.parts.bells.work.notified();
         tokio::pin!(bell);
         bell.as_mut().enable();
+        let asked = shared.parts.clock.monotonic();
         let claimed = claim(shared, room).await;
+        shared.queue.claim_took(shared.parts.clock.monotonic().saturating_sub(asked));
         let (full, next_due) = (claimed.tasks.len() >= room as usize, claimed.next_due);
         take_in(shared, claimed.tasks);
         if full {

@@ -109,6 +109,11 @@ impl LocalQueue {
         all.saturating_sub(waiting.saturating_add(state.running)).min(self.slots)
     }
 
+    /// A claim took this long, whatever it brought.
+    pub(super) fn claim_took(&self, took: Duration) {
+        self.state.lock().ahead.claimed(took);
+    }
+
     /// Takes in what was claimed.
     pub(super) fn put(&self, tasks: Vec<ClaimedTask>) {
         let since = self.clock.monotonic();

@@ -2,7 +2,8 @@
 //!
 //! A commit takes milliseconds and a small task microseconds: a host that claims only what it can start at once spends its time
 //! waiting for the disk. So it claims ahead, but only what it expects to start within a short window, judged by how long tasks
-//! have taken lately. Where tasks are long the answer is zero, and a claimed task never waits behind them.
+//! have taken lately. Where tasks are long the answer is zero, and a claimed task never waits behind them. And never more than is run
+//! while two claims are under way: on a fast disk that is little, and whatever is urgent waits for a short transaction only.
 
 use std::time::Duration;
 
@@ -14,6 +15,10 @@ const TYPICAL_SHARE: f64 = 0.8;
 /// How far one run moves what is called typical.
 const STEP: f64 = 0.1;
 
+/// How far one claim moves the mean, and how many claims the window covers.
+const CLAIM_STEP: f64 = 0.05;
+const CLAIMS_AHEAD: f64 = 2.0;
+
 /// Follows run times and answers how far to claim ahead.
 #[derive(Debug)]
 pub(super) struct RunAhead {
@@ -22,11 +27,13 @@ pub(super) struct RunAhead {
     /// A running quantile, in seconds; infinite until something has run. An average would be ruled by the few tasks that the
     /// machine happened to interrupt, and claims would stop whenever it is busy.
     typical_s: f64,
+    /// How long a claim takes, as a running mean in seconds.
+    claim_s: f64,
 }
 
 impl RunAhead {
     pub(super) fn new(slots: u32, window: Duration) -> Self {
-        Self { window, slots, typical_s: f64::INFINITY }
+        Self { window, slots, typical_s: f64::INFINITY, claim_s: window.as_secs_f64() }
     }
 
     /// A task ran for this long.
@@ -41,6 +48,11 @@ impl RunAhead {
         };
     }
 
+    /// A claim took this long.
+    pub(super) fn claimed(&mut self, took: Duration) {
+        self.claim_s += CLAIM_STEP * (took.as_secs_f64() - self.claim_s);
+    }
+
     /// A claimed task had to be given back because it did not start in time: expect the worst again.
     pub(super) fn overrun(&mut self) {
         self.typical_s = f64::INFINITY;
@@ -48,7 +60,8 @@ impl RunAhead {
 
     /// How many to claim beyond the free threads.
     pub(super) fn depth(&self) -> u32 {
-        let fit = self.window.as_secs_f64() * f64::from(self.slots) / self.typical_s.max(1e-6);
+        let window = self.window.as_secs_f64().min(CLAIMS_AHEAD * self.claim_s);
+        let fit = window * f64::from(self.slots) / self.typical_s.max(1e-6);
         // A saturating cast: infinite run times give 0, and the maximum bounds the rest.
         (fit as u32).min(AHEAD_MAX)
     }
@@ -82,6 +95,20 @@ mod tests {
             ahead.observe(LONG);
         }
         assert_eq!(ahead.depth(), 0, "now it is");
+    }
+
+    #[test]
+    fn fast_claims_need_less_in_advance() {
+        let mut ahead = RunAhead::new(4, Duration::from_millis(5));
+        ahead.observe(SHORT);
+        for _ in 0..200 {
+            ahead.claimed(Duration::from_micros(500));
+        }
+        assert_eq!(ahead.depth(), 40);
+        for _ in 0..200 {
+            ahead.claimed(Duration::from_millis(30));
+        }
+        assert_eq!(ahead.depth(), 200, "a slow disk gets the whole window and no more");
     }
 
     #[test]

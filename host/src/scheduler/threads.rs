@@ -10,7 +10,7 @@ use super::Shared;
 use super::attempt::{self, Ended};
 
 /// Guest threads yield to the host's own threads by this much, so that an endless loop on every slot leaves the API answering.
-const NICENESS: i32 = 5;
+const NICENESS: i32 = 10;
 
 pub(super) fn start(shared: &Arc<Shared>, ended: &mpsc::Sender<Ended>, handle: &Handle) -> Vec<JoinHandle<()>> {
     let spawned: Vec<_> = (0..shared.config.slots)

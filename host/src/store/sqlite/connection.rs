@@ -16,16 +16,22 @@ const STATEMENTS_KEPT: usize = 256;
 /// A reader that is not free after this long is not going to be.
 const READER_WAIT_MAX: Duration = Duration::from_secs(30);
 
+/// Opens a connection for checkpoints of a file that is there.
+pub(super) fn open_for_checkpoints(path: &Path, options: &SqliteOptions) -> Result<Connection> {
+    let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | NO_MUTEX)?;
+    conn.busy_timeout(options.busy_timeout)?;
+    conn.execute_batch("PRAGMA synchronous = FULL")?;
+    Ok(conn)
+}
+
 /// Opens the connection that writes, making the file when it is not there.
 pub(super) fn open_writer(path: &Path, options: &SqliteOptions) -> Result<Connection> {
     let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | NO_MUTEX)?;
     conn.busy_timeout(options.busy_timeout)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
-    // Pages are copied back into the file once the log holds `wal_autocheckpoint` of them; the same hot pages are then copied once
-    // for many commits.
     conn.execute_batch(&format!(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF; PRAGMA temp_store = MEMORY; \
-         PRAGMA cache_size = -{}; PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 67108864",
+         PRAGMA cache_size = -{}; PRAGMA journal_size_limit = 67108864",
         options.cache_kib
     ))?;
     Ok(conn)

@@ -9,6 +9,7 @@
 mod admin;
 mod blobs;
 mod change;
+mod checkpoint;
 mod claim;
 mod connection;
 mod error;
@@ -108,7 +109,8 @@ impl SqliteStore {
             }
             let readers = Readers::open(&path, &options)?;
             let rules = Rules { priority_step: options.priority_step, lanes_max: options.lanes_max, tenants_max: options.tenants_max };
-            let writer = WriterHandle::start(conn, rules)?;
+            let for_checkpoints = connection::open_for_checkpoints(&path, &options)?;
+            let writer = WriterHandle::start(conn, for_checkpoints, rules)?;
             Ok(Self { writer, readers, path, lock: parking_lot::Mutex::new(lock) })
         });
         connected.await.map_err(|error| StoreError::Broken(format!("opening the database ended abnormally: {error}")))?

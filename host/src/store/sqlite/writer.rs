@@ -15,6 +15,7 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use super::checkpoint::Checkpoints;
 use super::connection::closed;
 use super::finish::GiveBack;
 use super::mirror::Mirror;
@@ -128,12 +129,13 @@ pub(super) struct WriterHandle {
 }
 
 impl WriterHandle {
-    /// Starts the writer on its connection.
-    pub(super) fn start(conn: Connection, rules: Rules) -> Result<Self> {
+    /// Starts the writer on its connection, and on another to the same file what copies its log.
+    pub(super) fn start(conn: Connection, for_checkpoints: Connection, rules: Rules) -> Result<Self> {
         let mirror = Mirror::load(&conn)?;
+        let checkpoints = Checkpoints::start(&conn, for_checkpoints)?;
         let (sender, queue) = mpsc::channel(QUEUE_REQUESTS);
         let counts = Arc::new(Counts::default());
-        let writer = Writer { conn, mirror: Some(mirror), rules, queue, counts: Arc::clone(&counts) };
+        let writer = Writer { conn, checkpoints, mirror: Some(mirror), rules, queue, counts: Arc::clone(&counts) };
         let thread = std::thread::Builder::new().name("sqlite-writer".to_owned()).spawn(move || writer.run());
         let thread = thread.map_err(|error| StoreError::Unavailable(format!("no thread for the database writer: {error}")))?;
         Ok(Self { queue: parking_lot::Mutex::new(Some(sender)), counts, thread: parking_lot::Mutex::new(Some(thread)) })
@@ -162,6 +164,7 @@ impl WriterHandle {
 
 struct Writer {
     conn: Connection,
+    checkpoints: Checkpoints,
     /// `None` after a rollback, until it has been read again.
     mirror: Option<Mirror>,
     rules: Rules,
@@ -188,7 +191,9 @@ impl Writer {
             let group = self.next_group(first, &mut bulk);
             last_group = group.len();
             self.run_group(group);
+            self.checkpoints.tend(&self.conn);
         }
+        drop(self.checkpoints);
         if let Err((_, error)) = self.conn.close() {
             tracing::warn!(%error, "the database connection was not closed cleanly");
         }
