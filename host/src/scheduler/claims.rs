@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
@@ -29,6 +30,8 @@ pub(super) async fn run(shared: &Arc<Shared>, shutdown: &CancellationToken) {
         let bell = shared.parts.bells.work.notified();
         tokio::pin!(bell);
         bell.as_mut().enable();
+        // This look answers every ring before it; one that was left over would claim for nobody later.
+        let _ = shared.parts.bells.urgent.notified().now_or_never();
         let asked = shared.parts.clock.monotonic();
         let claimed = claim(shared, room).await;
         shared.queue.claim_took(shared.parts.clock.monotonic().saturating_sub(asked));
