@@ -6,6 +6,8 @@ use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 
+const PRIORITIES: [&str; 5] = ["critical", "high", "normal", "low", "background"];
+
 /// Something that happens to hosts in the field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Mishap {
@@ -51,7 +53,7 @@ impl Plan {
         let task = |plan: &mut Self| {
             plan.keys += 1;
             let turns: u64 = if plan.random.random_bool(0.2) { 5_000_000 } else { 10_000 };
-            let priority = ["critical", "high", "normal", "low", "background"][plan.random.random_range(0..5_usize)];
+            let priority = PRIORITIES.get(plan.random.random_range(0..PRIORITIES.len())).copied().unwrap_or("normal");
             json!({
                 "task_type": "ledger",
                 "priority": priority,

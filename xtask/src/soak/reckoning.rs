@@ -58,7 +58,7 @@ impl Ledger {
     pub(super) fn reckon(&self, what: &str, options: Options, cluster: &Cluster) -> anyhow::Result<()> {
         let effects = cluster.effects()?;
         let lost: Vec<&String> =
-            self.acknowledged.keys().filter(|key| !self.ended.get(*key).is_some_and(|(outcome, _)| outcome == "succeeded")).collect();
+            self.acknowledged.keys().filter(|key| self.ended.get(*key).is_none_or(|(outcome, _)| outcome != "succeeded")).collect();
         let twice = self.acknowledged.keys().filter(|key| effects.get(*key).is_some_and(|attempts| attempts.len() > 1)).count();
         // An effect without an attempt to answer for it, or more effects than attempts, would be work that nobody accounts for.
         let unaccounted: Vec<&String> = self
