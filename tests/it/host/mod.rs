@@ -4,3 +4,4 @@ mod crash;
 mod exposure;
 mod process;
 mod scheduling;
+mod stripe;
