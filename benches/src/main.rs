@@ -8,6 +8,7 @@ mod fuel;
 mod host;
 mod latency;
 mod machine;
+mod postgres;
 mod sandbox;
 mod table;
 mod throughput;
@@ -42,7 +43,7 @@ impl Bench {
     }
 }
 
-const PARTS: [&str; 6] = ["dispatch", "throughput", "latency", "flood", "fuel", "webhooks"];
+const PARTS: [&str; 8] = ["dispatch", "throughput", "latency", "flood", "fuel", "webhooks", "pg", "pg-flat"];
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -74,6 +75,13 @@ fn main() -> anyhow::Result<()> {
     }
     if does("webhooks") {
         webhooks::run(&bench)?;
+    }
+    if does("pg") {
+        postgres::queue()?;
+    }
+    // Only by name: it writes twenty million rows.
+    if wanted.iter().any(|part| part == "pg-flat") {
+        postgres::flat()?;
     }
     Ok(())
 }

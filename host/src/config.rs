@@ -8,13 +8,15 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{LimitSet, Limits};
+use crate::secret::DatabaseUrl;
 use crate::task::{Priority, RetryPolicy, TaskType};
 
 /// Every setting with its default and what it means, as TOML.
 pub const DEFAULT_TOML: &str = include_str!("../default.toml");
 
 /// Variables of ours that are not settings of the host.
-const NOT_SETTINGS: [&str; 5] = ["TASKWARDEN_TOKEN", "TASKWARDEN_SERVER", "TASKWARDEN_GUESTS", "TASKWARDEN_EMBED_DIR", "TASKWARDEN_BIN"];
+const NOT_SETTINGS: [&str; 6] =
+    ["TASKWARDEN_TOKEN", "TASKWARDEN_SERVER", "TASKWARDEN_GUESTS", "TASKWARDEN_EMBED_DIR", "TASKWARDEN_BIN", "TASKWARDEN_TEST_POSTGRES"];
 
 /// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +61,10 @@ section! {
         data_dir: PathBuf,
         /// How this host calls itself.
         host_name: String,
+        /// The database that several hosts share.
+        database: DatabaseUrl,
+        /// How it is used.
+        postgres: PostgresSection,
         /// Who may call.
         auth: Auth,
         /// The queue.
@@ -77,6 +83,16 @@ section! {
         task_types: BTreeMap<TaskType, TaskTypeDefaults>,
         /// What plugins are granted, by name.
         plugins: BTreeMap<String, PluginGrants>,
+    }
+}
+
+section! {
+    /// How a shared database is used.
+    PostgresSection {
+        /// Connections of this host.
+        connections: u32,
+        /// Whether a transaction pooler stands between.
+        pooled: bool,
     }
 }
 
@@ -427,6 +443,21 @@ mod tests {
             let refusal = from(file, &environment).expect_err(file);
             assert!(!refusal.contains("deep"), "{refusal}");
         }
+    }
+
+    #[test]
+    fn a_database_url_is_kept_and_never_shown() {
+        let config = from("", &[("TASKWARDEN_DATABASE", "postgres://u:hunter2@db/x")]).expect("good");
+        assert_eq!(config.database.expose(), Some("postgres://u:hunter2@db/x"));
+        let shown = format!("{config:?} {}", toml::to_string(&config).expect("it can be written"));
+        assert!(!shown.contains("hunter2"), "{shown}");
+        for bad in
+            ["database = \"mysql://u:hunter2@db/x\"", "database = \"postgres://u:hunter2@db/x", "database = \"postgres://u:hunter2 @db\""]
+        {
+            let refusal = from(bad, &[]).expect_err(bad);
+            assert!(!refusal.contains("hunter2"), "{refusal}");
+        }
+        assert_eq!(from("database = \"\"", &[]).expect("good").database.expose(), None);
     }
 
     #[test]

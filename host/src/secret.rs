@@ -67,6 +67,48 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
+/// Where a shared database is: a URL, which may hold a password and is therefore never shown. None is SQLite in the data folder.
+#[derive(Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct DatabaseUrl(Option<Secret>);
+
+impl DatabaseUrl {
+    /// Checks a URL; an empty text is none.
+    ///
+    /// # Errors
+    /// A sentence that says what is expected and repeats nothing of the text.
+    pub fn new(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Ok(Self(None));
+        }
+        if !["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme)) {
+            return Err(
+                "a database is given as postgres://user:password@host:5432/name?sslmode=require; leave it empty for SQLite".to_owned()
+            );
+        }
+        Secret::new(text).map(|url| Self(Some(url))).map_err(|_| "a database's URL has no white space in it; write %20".to_owned())
+    }
+
+    /// The URL itself, to connect with and for nothing else.
+    #[must_use]
+    pub fn expose(&self) -> Option<&str> {
+        self.0.as_ref().map(Secret::expose)
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<'de> Deserialize<'de> for DatabaseUrl {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
 /// Several secrets of which any will do, as while one is being replaced. Read from a list, or from one text with commas, which is
 /// what an environment variable holds. An empty text or list is no secret at all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]

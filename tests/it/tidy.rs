@@ -17,8 +17,10 @@ const FLOORS: [&[&str]; 7] = [
 ];
 
 /// A crate or module, and the rooms of the host that may name it.
-const NAMED_ONLY_IN: [(&str, &[&str]); 9] = [
+const NAMED_ONLY_IN: [(&str, &[&str]); 11] = [
     ("sqlx", &["store"]),
+    ("sqlx_core", &["store"]),
+    ("sqlx_postgres", &["store"]),
     ("rusqlite", &["store"]),
     ("wasmtime", &["runtime"]),
     ("wasmtime_wasi", &["runtime"]),

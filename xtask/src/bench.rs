@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::postgres::{Postgres, Purpose};
 use crate::workspace::Workspace;
 use crate::{guests, process};
 
@@ -15,5 +16,15 @@ pub(crate) fn run(workspace: &Workspace, parts: &[&str]) -> anyhow::Result<()> {
     let scratch = workspace.target.join("bench");
     fs::create_dir_all(&scratch)?;
     let mut bench = std::process::Command::new(workspace.target.join("release").join("taskwarden-bench"));
-    process::run(bench.arg(&components).arg(&scratch).args(parts))
+    bench.arg(&components).arg(&scratch);
+    let (on_postgres, others): (Vec<&str>, Vec<&str>) = parts.iter().copied().partition(|part| part.starts_with("pg"));
+    if parts.is_empty() || !on_postgres.is_empty() {
+        match Postgres::start(Purpose::Bench) {
+            Ok(postgres) => return process::run(bench.args(parts).env("TASKWARDEN_TEST_POSTGRES", postgres.url())),
+            Err(error) if parts.is_empty() => eprintln!("xtask: left out: everything on Postgres ({error:#})"),
+            Err(error) => return Err(error),
+        }
+    }
+    let all_others = ["dispatch", "throughput", "latency", "flood", "fuel", "webhooks"];
+    process::run(bench.args(if others.is_empty() { &all_others[..] } else { &others[..] }))
 }

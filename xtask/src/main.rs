@@ -6,6 +6,7 @@ mod demo;
 mod foreign;
 mod guests;
 mod host;
+mod postgres;
 mod process;
 mod soak;
 mod test;
@@ -23,7 +24,7 @@ cargo xtask test [NAME…]       everything that can be checked here; with names
 cargo xtask foreign-guests     build and run the guests in JavaScript and Python
 cargo xtask dist               a release binary with the plugins inside
 cargo xtask soak [SECONDS [SEED]]  hosts that are killed and stopped under a load, and a reckoning of what was promised
-cargo xtask bench [PART…]      what the host costs: dispatch, throughput, latency, flood, fuel
+cargo xtask bench [PART…]      what the host costs: dispatch, throughput, latency, flood, fuel, pg; pg-flat by name only
 ";
 
 fn main() -> ExitCode {

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::Context;
 
+use crate::postgres::{Postgres, Purpose};
 use crate::workspace::Workspace;
 use crate::{foreign, guests, host, process, soak};
 
@@ -67,11 +68,22 @@ pub(crate) fn run(workspace: &Workspace, filters: &[&str]) -> anyhow::Result<()>
     }
     // Tests that start the real program find it by this name.
     let binary = host::build(workspace, &components, host::Profile::Dev)?;
+    let postgres = Postgres::start(Purpose::Tests);
+    let mut skip: Vec<&str> = Vec::new();
+    if let Err(error) = &postgres {
+        tally.left_out("everything on Postgres", &format!("{error:#}"));
+        skip = vec!["--skip", "postgres"];
+    }
     let prepare = |command: &mut Command| {
         command.env("TASKWARDEN_GUESTS", &components).env("TASKWARDEN_EMBED_DIR", &components).env("TASKWARDEN_BIN", &binary);
+        if let Ok(postgres) = &postgres {
+            command.env("TASKWARDEN_TEST_POSTGRES", postgres.url());
+        }
     };
-    cargo_test(workspace, &mut tally, &["--lib", "--bins", "--tests"], filters, &prepare)?;
+    let names = [filters, &skip].concat();
+    cargo_test(workspace, &mut tally, &["--lib", "--bins", "--tests"], &names, &prepare)?;
     cargo_test(workspace, &mut tally, &["--doc"], filters, &prepare)?;
+    drop(postgres);
     if filters.is_empty() {
         tally.check("soak, short form", soak::on_sqlite(Path::new(&binary), &components, SOAK));
         foreign::check(workspace, Path::new(&binary), &mut tally, foreign::WhenMissing::LeaveOut);

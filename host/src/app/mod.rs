@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::SharedClock;
+use crate::clock::{SharedClock, SystemClock};
 use crate::config::{AuthMode, Config, StripeMode};
 use crate::event::{Bells, EventBus};
 use crate::http::{self, ApiConfig, ApiState, StripeEndpoint, TaskDefaults};
@@ -25,14 +25,15 @@ use crate::native::stripe_event::ProcessStripeEvent;
 use crate::registry::Registry;
 use crate::runtime::{Runtime, RuntimeConfig};
 use crate::scheduler::{self, SchedulerConfig, SchedulerParts};
+use crate::store::postgres::{PostgresOptions, PostgresStore};
 use crate::store::sqlite::{SqliteAdmin, SqliteOptions, SqliteStore};
-use crate::store::{AdminStore, Store};
+use crate::store::{SideStore, Store};
 use crate::task::NativeTask;
 
 /// A running host.
 pub struct Host {
     address: SocketAddr,
-    store: Arc<SqliteStore>,
+    store: Arc<dyn Store>,
     ready: Arc<AtomicBool>,
     scheduling: CancellationToken,
     scheduler: JoinHandle<()>,
@@ -47,38 +48,38 @@ impl Host {
     /// Why it cannot start, in words for the operator.
     pub async fn start(config: Config, clock: SharedClock) -> anyhow::Result<Self> {
         make_data_dir(&config.data_dir)?;
-        let store = Arc::new(SqliteStore::open(&database_path(&config), sqlite_options(&config)).await?);
-        refuse_exposure(&config, &store).await?;
+        let bells = Arc::new(Bells::default());
+        let store = open_store(&config, &clock, &bells).await?;
+        refuse_exposure(&config, &*store).await?;
         let listener = TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
         let address = listener.local_addr()?;
 
         let runtime = Arc::new(Runtime::new(runtime_config(&config), Arc::clone(&clock))?);
-        let shared_store: Arc<dyn Store> = store.clone();
         let registry = Arc::new(Registry::default());
         let plugins = Arc::new(Plugins {
             runtime: Arc::clone(&runtime),
             registry: Arc::clone(&registry),
-            store: Arc::clone(&shared_store),
+            store: Arc::clone(&store),
             clock: Arc::clone(&clock),
             grants: config.plugins.clone(),
             ceilings: config.ceilings(),
             changing: tokio::sync::Mutex::new(()),
         });
-        plugins.add_native(native_tasks(&shared_store, &clock))?;
+        plugins.add_native(native_tasks(&store, &clock))?;
         plugins.load_all().await?;
 
         let parts = SchedulerParts {
-            store: Arc::clone(&shared_store),
+            store: Arc::clone(&store),
             runtime,
             registry: Arc::clone(&registry),
             events: EventBus::new(config.http.event_ring),
-            bells: Arc::new(Bells::default()),
+            bells,
             metrics: Arc::new(Metrics::new()),
             clock: Arc::clone(&clock),
         };
         let ready = Arc::new(AtomicBool::new(true));
         let state = ApiState {
-            store: shared_store,
+            store: Arc::clone(&store),
             registry,
             plugins,
             events: parts.events.clone(),
@@ -144,13 +145,41 @@ pub fn make_data_dir(path: &Path) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When the database cannot be opened.
-pub async fn open_admin(config: &Config) -> anyhow::Result<SqliteAdmin> {
+pub async fn open_admin(config: &Config) -> anyhow::Result<Box<dyn SideStore>> {
+    if let Some(url) = config.database.expose() {
+        let options = postgres_options(config, &SystemClock::shared());
+        return Ok(Box::new(PostgresStore::open_admin(url, options).await?));
+    }
     make_data_dir(&config.data_dir)?;
-    Ok(SqliteAdmin::open(&database_path(config), sqlite_options(config)).await?)
+    Ok(Box::new(SqliteAdmin::open(&database_path(config), sqlite_options(config)).await?))
+}
+
+/// Opens the store that the configuration names.
+async fn open_store(config: &Config, clock: &SharedClock, bells: &Arc<Bells>) -> anyhow::Result<Arc<dyn Store>> {
+    Ok(match config.database.expose() {
+        Some(url) => {
+            let options = PostgresOptions { bells: Some(Arc::clone(bells)), ..postgres_options(config, clock) };
+            Arc::new(PostgresStore::open(url, options).await?)
+        }
+        None => Arc::new(SqliteStore::open(&database_path(config), sqlite_options(config)).await?),
+    })
+}
+
+fn postgres_options(config: &Config, clock: &SharedClock) -> PostgresOptions {
+    PostgresOptions {
+        priority_step: Duration::from_millis(config.queue.priority_step_ms),
+        lanes_max: config.queue.lanes_max,
+        tenants_max: config.queue.tenants_max,
+        payload_bytes_max: config.http.task_body_bytes,
+        connections: config.postgres.connections,
+        pooled: config.postgres.pooled,
+        clock: Arc::clone(clock),
+        ..PostgresOptions::default()
+    }
 }
 
 /// Refuses to start where somebody could call who should not.
-async fn refuse_exposure(config: &Config, store: &SqliteStore) -> anyhow::Result<()> {
+async fn refuse_exposure(config: &Config, store: &dyn Store) -> anyhow::Result<()> {
     if config.listen.ip().is_loopback() {
         return Ok(());
     }
@@ -202,7 +231,7 @@ fn scheduler_config(config: &Config) -> SchedulerConfig {
         drain: Duration::from_millis(config.runtime.drain_ms),
         retention: kept(config.queue.retention_ms),
         blob_retention: kept(config.queue.blob_retention_ms),
-        alone: true,
+        alone: config.database.expose().is_none(),
         jitter_seed: rand::random(),
     }
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::app;
 use crate::clock::UnixMs;
 use crate::config::Config;
-use crate::store::stripe::{Difference, IncomeStore as _};
+use crate::store::stripe::Difference;
 use crate::stripe::income::Sums;
 
 /// Arguments of `taskwarden income`.

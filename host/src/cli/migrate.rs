@@ -7,7 +7,8 @@ use clap::Args;
 
 use crate::app;
 use crate::config::Config;
-use crate::store::sqlite::migrate;
+use crate::secret::DatabaseUrl;
+use crate::store::{postgres, sqlite};
 
 /// Arguments of `taskwarden migrate`.
 #[derive(Debug, Args)]
@@ -18,6 +19,10 @@ pub(super) struct MigrateArgs {
     /// The host's data folder [default: the configuration's]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// A database that several hosts share, as postgres://user:password@host/name; where others can see command lines, set
+    /// TASKWARDEN_DATABASE instead
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
     /// Say what would be done and do nothing
     #[arg(long)]
     dry_run: bool,
@@ -35,17 +40,28 @@ pub(super) fn run(args: MigrateArgs) -> anyhow::Result<ExitCode> {
     if let Some(data) = args.data {
         config.data_dir = data;
     }
-    let path = app::database_path(&config);
-    if !args.dry_run {
-        app::make_data_dir(&config.data_dir)?;
+    if let Some(database) = args.database {
+        config.database = DatabaseUrl::new(&database).map_err(anyhow::Error::msg)?;
     }
-    let report = migrate(&path, args.dry_run)?;
+    let (report, place) = match config.database.expose() {
+        Some(url) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            (runtime.block_on(postgres::migrate(url, args.dry_run))?, "the database".to_owned())
+        }
+        None => {
+            let path = app::database_path(&config);
+            if !args.dry_run {
+                app::make_data_dir(&config.data_dir)?;
+            }
+            (sqlite::migrate(&path, args.dry_run)?, path.display().to_string())
+        }
+    };
     if args.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
         return Ok(ExitCode::SUCCESS);
     }
     let (verb, tense) = if report.dry_run { ("would run", "would be") } else { ("ran", "are now") };
-    println!("{}: {}", path.display(), if report.existed { "a database is there" } else { "no database is there yet" });
+    println!("{place}: {}", if report.existed { "a database is there" } else { "no database is there yet" });
     if report.applied.is_empty() {
         println!("up to date; nothing to do");
     }

@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::app::Host;
 use crate::clock::SystemClock;
 use crate::config::{Config, LogFormat};
+use crate::secret::DatabaseUrl;
 use crate::telemetry;
 
 /// Arguments of `taskwarden serve`.
@@ -21,6 +22,10 @@ pub(super) struct ServeArgs {
     /// Where the database and the caches live
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// A database that several hosts share, as postgres://user:password@host/name; where others can see command lines, set
+    /// TASKWARDEN_DATABASE instead
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
     /// Where the HTTP API listens; port 0 picks a free one
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
@@ -34,6 +39,9 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let mut config = Config::load(args.config.as_deref())?;
     if let Some(data) = args.data {
         config.data_dir = data;
+    }
+    if let Some(database) = args.database {
+        config.database = DatabaseUrl::new(&database).map_err(anyhow::Error::msg)?;
     }
     if let Some(listen) = args.listen {
         config.listen = listen;

@@ -10,8 +10,8 @@ use serde_json::json;
 use crate::app;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::store::sqlite::SqliteAdmin;
-use crate::store::{AdminStore, TokenRecord, TokenScope};
+use crate::secret::DatabaseUrl;
+use crate::store::{SideStore, TokenRecord, TokenScope};
 use crate::token::NewToken;
 
 /// Arguments of `taskwarden token`.
@@ -60,6 +60,10 @@ struct Place {
     /// The host's data folder [default: the configuration's]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// A database that several hosts share, as postgres://user:password@host/name; where others can see command lines, set
+    /// TASKWARDEN_DATABASE instead
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -124,10 +128,13 @@ async fn act(command: TokenCommand) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn open(place: Place) -> anyhow::Result<SqliteAdmin> {
+async fn open(place: Place) -> anyhow::Result<Box<dyn SideStore>> {
     let mut config = Config::load(place.config.as_deref())?;
     if let Some(data) = place.data {
         config.data_dir = data;
+    }
+    if let Some(database) = place.database {
+        config.database = DatabaseUrl::new(&database).map_err(anyhow::Error::msg)?;
     }
     app::open_admin(&config).await
 }

@@ -1,10 +1,14 @@
 //! Where tasks are kept. The verbs are few, coarse and batch-first; each database answers them in its own tongue, and one
 //! conformance suite holds all of them to the same behaviour. The only users of rusqlite and sqlx are below this module.
 
+mod migration;
+pub mod postgres;
 mod sharing;
 pub mod sqlite;
+mod stored;
 pub mod stripe;
 
+pub use self::migration::MigrationReport;
 pub use self::sharing::{HostShown, RunningShown, TenantShare};
 
 use std::sync::Arc;
@@ -462,7 +466,14 @@ pub trait AdminStore: Send + Sync + 'static {
     async fn ping(&self) -> Result<()>;
 }
 
-/// All of it: what `app` builds and hands out.
-pub trait Store: TaskStore + BlobStore + AdminStore + StripeStore + IncomeStore {}
+/// What may be opened beside a running host, by commands.
+pub trait SideStore: AdminStore + IncomeStore {}
 
-impl<T: TaskStore + BlobStore + AdminStore + StripeStore + IncomeStore> Store for T {}
+impl<T: AdminStore + IncomeStore> SideStore for T {}
+
+/// All of it: what `app` builds and hands out.
+#[async_trait]
+pub trait Store: TaskStore + BlobStore + AdminStore + StripeStore + IncomeStore {
+    /// Finishes what was begun and closes every connection; what was acknowledged is safe without. Verbs that come after are refused.
+    async fn close(&self);
+}

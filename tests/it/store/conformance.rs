@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use taskwarden::clock::UnixMs;
 use taskwarden::store::{CancelAnswer, Claim, Conflict, Finished, LanePatch, RetryAnswer, Store, StoreError, TaskFilter};
 use taskwarden::task::{LogLevel, LogLine, NewTask, Next, Outcome, Output, Priority, TaskId, TaskState, TaskType};
 
+use super::settings::settings_plugins_and_tokens;
 use super::sharing::{
     a_noisy_tenant_does_not_delay_a_quiet_one, hosts_are_shown_with_what_they_hold, tenants_are_served_by_weight_and_not_by_count,
     within_a_tenant_priority_decides,
@@ -13,8 +13,16 @@ use super::sharing::{
 use super::support::{NOW, at, claim, finish, keyed, lane, new_task, simple, state, submit, succeed};
 
 macro_rules! conformance {
-    ($($name:ident),+ $(,)?) => {
+    (on both: $($name:ident),+; on sqlite: $($sqlite:ident),+ $(,)?) => {
         mod on_sqlite {
+            $(
+                #[tokio::test]
+                async fn $sqlite() {
+                    let opened = crate::store::sqlite::open().await;
+                    super::$sqlite(opened.shared()).await;
+                    opened.store.close().await;
+                }
+            )+
             $(
                 #[tokio::test]
                 async fn $name() {
@@ -24,10 +32,22 @@ macro_rules! conformance {
                 }
             )+
         }
+
+        mod on_postgres {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    let opened = crate::store::postgres::open().await;
+                    super::$name(opened.shared()).await;
+                    opened.close().await;
+                }
+            )+
+        }
     };
 }
 
 conformance!(
+    on both:
     a_task_goes_through_its_life,
     urgent_tasks_come_first_and_age_counts,
     lanes_that_are_paused_or_full_are_passed_over,
@@ -48,10 +68,12 @@ conformance!(
     too_many_lanes_are_refused,
     settings_plugins_and_tokens,
     a_flood_does_not_hold_up_what_is_urgent,
+    within_a_tenant_priority_decides,
+    hosts_are_shown_with_what_they_hold;
+    // On Postgres tasks go by run key, whosever they are.
+    on sqlite:
     a_noisy_tenant_does_not_delay_a_quiet_one,
     tenants_are_served_by_weight_and_not_by_count,
-    within_a_tenant_priority_decides,
-    hosts_are_shown_with_what_they_hold,
 );
 
 async fn a_task_goes_through_its_life(store: Arc<dyn Store>) {
@@ -432,52 +454,6 @@ async fn too_many_lanes_are_refused(store: Arc<dyn Store>) {
     assert_eq!(store.lanes().await.unwrap().len(), 60, "nothing of the refused batch is left");
     submit(&store, many(50..64)).await;
     assert_eq!(store.lanes().await.unwrap().len(), 64);
-}
-
-async fn settings_plugins_and_tokens(store: Arc<dyn Store>) {
-    use taskwarden::limits::{Limit, LimitSet};
-    use taskwarden::store::{LimitScope, PluginArtifact};
-    let set = LimitSet::default().with(Limit::Fuel, 7).with(Limit::WallMs, 9);
-    let scopes = [
-        LimitScope::Host,
-        LimitScope::TaskType(TaskType::new("echo").unwrap()),
-        LimitScope::AiModel(taskwarden::task::AiModel::new("m 1").unwrap()),
-        LimitScope::Plugin("echo".to_owned()),
-    ];
-    for scope in &scopes {
-        store.set_limits(scope.clone(), LimitSet::default().with(Limit::Fuel, 1), NOW).await.unwrap();
-        store.set_limits(scope.clone(), set.clone(), NOW).await.unwrap();
-    }
-    let mut settings = store.limit_settings().await.unwrap();
-    settings.sort_by(|a, b| a.0.cmp(&b.0));
-    assert_eq!(settings, scopes.clone().map(|scope| (scope, set.clone())));
-    store.set_limits(LimitScope::Host, LimitSet::default(), NOW).await.unwrap();
-    assert_eq!(store.limit_settings().await.unwrap().len(), 3);
-
-    let plugin = |version: &str, uploaded_at: UnixMs| PluginArtifact {
-        name: "echo".to_owned(),
-        version: version.to_owned(),
-        digest: [5; 32],
-        bytes: bytes::Bytes::from(vec![1; 100_000]),
-        uploaded_at,
-    };
-    store.put_plugin(plugin("1.0.0", NOW)).await.unwrap();
-    store.put_plugin(plugin("1.1.0", at(1))).await.unwrap();
-    assert_eq!(store.plugins().await.unwrap(), [plugin("1.1.0", at(1))]);
-    assert!(store.remove_plugin("echo").await.unwrap());
-    assert!(!store.remove_plugin("echo").await.unwrap());
-    let token = taskwarden::store::TokenRecord {
-        id: TaskId::new().0,
-        hash: [1; 32],
-        scopes: vec![taskwarden::store::TokenScope::Admin],
-        label: "me".to_owned(),
-        created_at: NOW,
-    };
-    store.put_token(token.clone()).await.unwrap();
-    assert_eq!(store.tokens().await.unwrap(), std::slice::from_ref(&token));
-    assert!(store.remove_token(token.id).await.unwrap());
-    assert!(!store.remove_token(token.id).await.unwrap());
-    store.ping().await.unwrap();
 }
 
 async fn a_flood_does_not_hold_up_what_is_urgent(store: Arc<dyn Store>) {

@@ -4,6 +4,8 @@ mod conformance;
 mod crash;
 mod histories;
 mod migration;
+pub(crate) mod postgres;
+mod settings;
 mod sharing;
 mod speed;
 mod sqlite;

@@ -31,6 +31,17 @@ macro_rules! on_each_store {
                 }
             )+
         }
+
+        mod on_postgres {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    let opened = crate::store::postgres::open().await;
+                    super::$name(opened.shared()).await;
+                    opened.close().await;
+                }
+            )+
+        }
     };
 }
 

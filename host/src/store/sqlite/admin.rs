@@ -5,15 +5,14 @@ use bytes::Bytes;
 use rusqlite::params;
 
 use super::connection::Readers;
-use super::error::damaged;
 use super::row;
 use super::tx::Tx;
 use super::writer::{Verb, WriterHandle};
 use super::{SqliteAdmin, SqliteStore};
 use crate::clock::UnixMs;
 use crate::limits::LimitSet;
+use crate::store::stored::{damaged, scope_back, scope_text};
 use crate::store::{AdminStore, LimitScope, PluginArtifact, Result, TokenRecord};
-use crate::task::{AiModel, TaskType};
 
 enum Write {
     Limits { scope: &'static str, name: String, limits: Option<String>, now: UnixMs },
@@ -48,25 +47,6 @@ impl Verb for Write {
             Self::RemoveToken(id) => tx.execute("DELETE FROM tokens WHERE id = ?", [id]),
         };
         Ok(changed? > 0)
-    }
-}
-
-fn scope_text(scope: LimitScope) -> (&'static str, String) {
-    match scope {
-        LimitScope::Host => ("host", String::new()),
-        LimitScope::TaskType(name) => ("task_type", name.to_string()),
-        LimitScope::AiModel(name) => ("ai_model", name.to_string()),
-        LimitScope::Plugin(name) => ("plugin", name),
-    }
-}
-
-fn scope_back(scope: &str, name: String) -> Result<LimitScope> {
-    match scope {
-        "host" => Ok(LimitScope::Host),
-        "task_type" => Ok(LimitScope::TaskType(TaskType::new(&name).map_err(|error| damaged("a limit's scope", error))?)),
-        "ai_model" => Ok(LimitScope::AiModel(AiModel::new(&name).map_err(|error| damaged("a limit's scope", error))?)),
-        "plugin" => Ok(LimitScope::Plugin(name)),
-        other => Err(damaged("a limit's scope", other)),
     }
 }
 

@@ -5,11 +5,11 @@ use bytes::Bytes;
 use rusqlite::params;
 
 use super::SqliteStore;
-use super::error::damaged;
 use super::row;
 use super::tx::Tx;
 use super::writer::{Turn, Verb};
 use crate::clock::UnixMs;
+use crate::store::stored::damaged;
 use crate::store::{BlobInfo, BlobStore, Result};
 use crate::task::BlobId;
 

@@ -2,13 +2,13 @@
 
 use rusqlite::params;
 
-use super::error::damaged;
 use super::mirror::{Flow, NOBODY, next_due, shown};
 use super::prepared::Ended;
 use super::row;
 use super::tx::{Requeue, Tx};
 use super::writer::Verb;
 use crate::clock::UnixMs;
+use crate::store::stored::damaged;
 use crate::store::{CancelAnswer, Lane, LanePatch, Result, RetryAnswer};
 use crate::task::{LaneKey, Outcome, Priority, TaskId, TaskState, run_key};
 

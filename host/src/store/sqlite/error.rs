@@ -16,8 +16,3 @@ impl From<rusqlite::Error> for StoreError {
         }
     }
 }
-
-/// A stored value that this host would never have written.
-pub(super) fn damaged(what: &str, why: impl std::fmt::Display) -> StoreError {
-    StoreError::Broken(format!("{what} cannot be read back ({why}); was the table changed by hand?"))
-}

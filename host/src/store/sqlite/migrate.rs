@@ -7,11 +7,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
-use serde::Serialize;
 
-use super::error::damaged;
 use super::row;
-use crate::store::{Result, StoreError};
+use crate::store::Result;
+use crate::store::migration::{MigrationReport, known};
+use crate::store::stored::damaged;
 
 macro_rules! migrations {
     ($($name:literal),+ $(,)?) => {
@@ -30,23 +30,6 @@ pub const MIGRATIONS: &[(&str, &str)] = migrations!(
     "0007_stripe",
     "0008_tenants",
 );
-
-/// What a migration did, or would do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct MigrationReport {
-    /// Whether everything was undone at the end.
-    pub dry_run: bool,
-    /// Whether there was a database before.
-    pub existed: bool,
-    /// Migrations that had run before.
-    pub present: Vec<String>,
-    /// Migrations that ran now.
-    pub applied: Vec<String>,
-    /// Rows of each table before.
-    pub rows_before: Vec<(String, u64)>,
-    /// Rows of each table after.
-    pub rows_after: Vec<(String, u64)>,
-}
 
 /// Migrates the file at `path`, making it when it is not there. With `dry_run`, says what that would do and leaves the file as it is.
 ///
@@ -82,15 +65,10 @@ fn apply(conn: &Connection, existed: bool, dry_run: bool) -> Result<MigrationRep
     )?;
     let present: Vec<(i64, String)> =
         row::all(conn, "SELECT number, name FROM schema_migrations ORDER BY number", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    for ((number, name), known) in present.iter().zip(MIGRATIONS.iter().map(Some).chain(std::iter::repeat(None))) {
-        if known.is_none_or(|(known, _)| known != name) {
-            return Err(StoreError::Broken(format!(
-                "the database has had migration {number} ({name}), which this build does not know; use the build that made it, or a newer one"
-            )));
-        }
-    }
+    let count = present.len();
+    let present = known(present, MIGRATIONS)?;
     let mut applied = Vec::new();
-    for ((name, text), number) in MIGRATIONS.iter().zip(1_i64..).skip(present.len()) {
+    for ((name, text), number) in MIGRATIONS.iter().zip(1_i64..).skip(count) {
         conn.execute_batch(text).map_err(|error| damaged(&format!("the database before migration {name}"), error))?;
         conn.execute(
             "INSERT INTO schema_migrations (number, name, applied_at_ms) VALUES (?, ?, unixepoch('now') * 1000)",
@@ -99,7 +77,6 @@ fn apply(conn: &Connection, existed: bool, dry_run: bool) -> Result<MigrationRep
         applied.push((*name).to_owned());
     }
     let rows_after = count_rows(conn)?;
-    let present = present.into_iter().map(|(_, name)| name).collect();
     Ok(MigrationReport { dry_run, existed, present, applied, rows_before, rows_after })
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use super::error::damaged;
 use super::row;
+use crate::store::stored::damaged;
 use crate::store::{Claim, Lane, Result};
 use crate::task::fair::{Account, Estimate, Service, Shares};
 use crate::task::{LaneKey, Priority, TaskId, Tenant};

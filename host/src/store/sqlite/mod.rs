@@ -33,11 +33,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use async_trait::async_trait;
+
 use self::connection::Readers;
-pub use self::migrate::{MIGRATIONS, MigrationReport, migrate};
+pub use self::migrate::{MIGRATIONS, migrate};
 use self::tx::Rules;
 use self::writer::WriterHandle;
-use crate::store::{Result, StoreError};
+pub use crate::store::migration::MigrationReport;
+use crate::store::{Result, Store, StoreError};
 
 /// How a SQLite store is opened.
 #[derive(Debug, Clone)]
@@ -127,6 +130,13 @@ impl SqliteStore {
     #[must_use]
     pub fn commits(&self) -> u64 {
         self.writer.counts.commits.load(Ordering::Relaxed)
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn close(&self) {
+        Self::close(self).await;
     }
 }
 

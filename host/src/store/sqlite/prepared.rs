@@ -3,9 +3,10 @@
 
 use serde::Serialize;
 
-use crate::store::{Finish, Result, StoreError};
+use crate::store::stored::{json_unless, level_name};
+use crate::store::{Finish, Result};
 use crate::task::fair::Service;
-use crate::task::{LaneKey, LogLevel, NewTask, Outcome, Output, Priority};
+use crate::task::{LaneKey, NewTask, Outcome, Output, Priority};
 
 /// A submission as rows.
 #[derive(Debug)]
@@ -113,22 +114,7 @@ impl Ended {
     }
 }
 
-/// The name of a level in the table.
-pub(super) fn level_name(level: LogLevel) -> &'static str {
-    match level {
-        LogLevel::Trace => "trace",
-        LogLevel::Debug => "debug",
-        LogLevel::Info => "info",
-        LogLevel::Warn => "warn",
-        LogLevel::Error => "error",
-    }
-}
-
 /// JSON text, or nothing when there is nothing to say.
 fn unless(silent: bool, value: &impl Serialize) -> Result<Option<Box<str>>> {
-    if silent {
-        return Ok(None);
-    }
-    let text = serde_json::to_string(value).map_err(|error| StoreError::Broken(format!("a value cannot be written as JSON: {error}")))?;
-    Ok(Some(Box::from(text)))
+    Ok(json_unless(silent, value)?.map(Box::from))
 }

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use rusqlite::{Connection, params};
 
 use super::SqliteStore;
-use super::error::damaged;
 use super::row::{self, TASK_COLUMNS, task};
 use crate::clock::UnixMs;
+use crate::store::stored::damaged;
 use crate::store::{Claim, Result, TaskFilter, TaskPage};
 use crate::task::{AiModel, LogLine, Output, Task, TaskId, TaskState, TaskType, Tenant};
 

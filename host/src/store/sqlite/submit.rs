@@ -2,12 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::error::damaged;
 use super::prepared::Prepared;
 use super::row;
 use super::tx::{Insert, Tx};
 use super::writer::{BULK_ROWS, Turn, Verb};
 use crate::clock::UnixMs;
+use crate::store::stored::damaged;
 use crate::store::{Conflict, Result, StoreError, Submitted};
 use crate::task::{TaskId, TaskState, run_key};
 

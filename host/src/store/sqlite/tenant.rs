@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::error::damaged;
 use super::tx::Tx;
 use super::writer::Verb;
+use crate::store::stored::damaged;
 use crate::store::{Result, TenantShare};
 
 /// Every tenant with what it has, as the writer sees it between two groups.

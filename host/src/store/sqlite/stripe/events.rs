@@ -2,7 +2,6 @@
 
 use rusqlite::{Connection, params};
 
-use super::super::error::damaged;
 use super::super::row::{first, text};
 use super::super::submit::Submit;
 use super::super::tx::Tx;
@@ -10,6 +9,7 @@ use super::super::writer::Verb;
 use super::row::owner;
 use crate::clock::UnixMs;
 use crate::store::Result;
+use crate::store::stored::damaged;
 use crate::store::stripe::{Recorded, StripeEvent};
 
 pub(super) struct Record {

@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use rusqlite::{Connection, params};
 
 use super::super::admin::Parts;
-use super::super::error::damaged;
 use super::super::row::all;
 use super::super::tx::Tx;
 use super::row::{cell, sums, transaction};
 use crate::clock::UnixMs;
+use crate::store::stored::damaged;
 use crate::store::stripe::{Difference, IncomeAudit, IncomeFilter, IncomeRow, IncomeStore};
 use crate::store::{Conflict, Result, StoreError};
 use crate::stripe::income::{BUCKET_MS, Basis, CLOSED_AFTER_MS, Cell, Deltas, Sums, bucket, of_transaction};

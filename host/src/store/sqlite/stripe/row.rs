@@ -2,9 +2,9 @@
 
 use rusqlite::Row;
 
-use super::super::error::damaged;
 use super::super::row::text;
 use crate::store::Result;
+use crate::store::stored::damaged;
 use crate::stripe::income::{Cell, Sums};
 use crate::stripe::ledger::Owner;
 use crate::stripe::transaction::{Grown, Key, Links, Standing, Transaction};

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, params};
 
-use super::super::error::damaged;
 use super::super::row::{all, text};
 use super::super::tx::Tx;
 use super::super::writer::Verb;
 use super::row::owner;
 use crate::clock::UnixMs;
 use crate::store::Result;
+use crate::store::stored::damaged;
 use crate::stripe::plan::Wanted;
 
 /// Adds and removes; how many are new.

@@ -1,0 +1,242 @@
+//! The queue alone on Postgres: submit, claim and finish through the store, with a no-op in place of the sandbox. History, results and
+//! receipts are kept, and every commit is on the disk.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use serde_json::value::RawValue;
+use sqlx::{AssertSqlSafe, Connection as _};
+use sqlx_postgres::PgConnection;
+use taskwarden::clock::{Clock as _, SystemClock, UnixMs};
+use taskwarden::limits::Limits;
+use taskwarden::store::postgres::{PostgresOptions, PostgresStore};
+use taskwarden::store::{ClaimRequest, ClaimedTask, Finish, TaskStore as _};
+use taskwarden::task::fair::Service;
+use taskwarden::task::{LaneKey, NewTask, Next, Outcome, Priority, Receipt, TaskId, TaskPlan, TaskState, TaskType};
+use tokio::task::JoinSet;
+
+use crate::{row, table};
+
+const ROUNDS: usize = 3;
+const TASKS: usize = 100_000;
+/// Tasks in one submission, and in one claim.
+const BATCH: usize = 500;
+const SUBMITTERS: usize = 4;
+/// Batches of ends on their way at once, as a host with many slots has them.
+const ENDING: usize = 4;
+/// Rows that the large cases begin with.
+const MANY: i64 = 5_000_000;
+
+fn server() -> anyhow::Result<String> {
+    std::env::var("TASKWARDEN_TEST_POSTGRES").context("TASKWARDEN_TEST_POSTGRES is not set; run this through `cargo xtask bench`")
+}
+
+/// A database of this name, new.
+async fn database(name: &str) -> anyhow::Result<String> {
+    let server = server()?;
+    let mut conn = PgConnection::connect(&server).await?;
+    sqlx::raw_sql(AssertSqlSafe(format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))).execute(&mut conn).await?;
+    sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut conn).await?;
+    let (base, parameters) = server.split_once('?').unwrap_or((&server, ""));
+    let (host, _) = base.rsplit_once('/').context("a URL with a database")?;
+    Ok(format!("{host}/{name}?{parameters}"))
+}
+
+fn task(number: usize) -> anyhow::Result<NewTask> {
+    Ok(NewTask {
+        id: TaskId::new(),
+        lane: LaneKey { task_type: TaskType::new("noop")?, ai_model: None },
+        priority: *Priority::ALL.get(number % Priority::ALL.len()).unwrap_or(&Priority::Normal),
+        payload: RawValue::from_string(
+            r#"{"to":"user@example.com","data":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}"#.to_owned(),
+        )?,
+        plan: TaskPlan::default(),
+        run_at: UnixMs(0),
+        max_attempts: 3,
+        tenant: None,
+        idempotency: None,
+    })
+}
+
+fn receipt() -> Receipt {
+    Receipt {
+        fuel_used: 1_000,
+        memory_peak_bytes: 1 << 17,
+        queue_ms: 10,
+        run_ms: 0,
+        host_calls: 0,
+        input_bytes: 2,
+        output_bytes: 4,
+        plugin: "noop".to_owned(),
+        plugin_version: "0.1.0".to_owned(),
+        plugin_digest: "0".repeat(64),
+        host: "bench".to_owned(),
+        limits: Limits::defaults(),
+    }
+}
+
+fn end(task: &ClaimedTask, now: UnixMs) -> Finish {
+    Finish {
+        claim: task.claim,
+        outcome: Outcome::Succeeded,
+        next: Next::Final(TaskState::Succeeded),
+        started_at: now,
+        finished_at: now,
+        result: Some(Box::from("null")),
+        error: None,
+        receipt: receipt(),
+        service: Service::from_micros(1),
+        logs: Vec::new(),
+        outputs: Vec::new(),
+    }
+}
+
+async fn submit(store: &Arc<PostgresStore>, tasks: usize) -> anyhow::Result<f64> {
+    let clock = SystemClock::new();
+    let mut submitters = JoinSet::new();
+    for submitter in 0..SUBMITTERS {
+        let store = Arc::clone(store);
+        submitters.spawn(async move {
+            let clock = SystemClock::new();
+            for first in (submitter * BATCH..tasks).step_by(SUBMITTERS * BATCH) {
+                let batch = (first..(first + BATCH).min(tasks)).map(task).collect::<anyhow::Result<Vec<_>>>()?;
+                store.submit(batch, clock.now()).await?;
+            }
+            anyhow::Ok(())
+        });
+    }
+    while let Some(done) = submitters.join_next().await {
+        done??;
+    }
+    Ok(number(tasks) / clock.monotonic().as_secs_f64())
+}
+
+/// Tasks per second from claim to committed end, until so many are done.
+async fn drain(store: &Arc<PostgresStore>, tasks: usize) -> anyhow::Result<f64> {
+    let clock = SystemClock::new();
+    let (mut done, mut ending) = (0, JoinSet::new());
+    while done < tasks {
+        let request = ClaimRequest { host: "bench".into(), now: clock.now(), max_tasks: u32::try_from(BATCH)? };
+        let claimed = store.claim(request).await?.tasks;
+        if claimed.is_empty() {
+            break;
+        }
+        done += claimed.len();
+        while ending.len() >= ENDING
+            && let Some(ended) = ending.join_next().await
+        {
+            ended??;
+        }
+        let (store, now) = (Arc::clone(store), clock.now());
+        ending.spawn(async move { store.finish(claimed.iter().map(|task| end(task, now)).collect()).await.map(drop) });
+    }
+    while let Some(ended) = ending.join_next().await {
+        ended??;
+    }
+    Ok(number(done) / clock.monotonic().as_secs_f64())
+}
+
+fn number(count: usize) -> f64 {
+    u32::try_from(count).map_or(f64::MAX, f64::from)
+}
+
+/// Rates, and what the tables hold afterwards.
+pub(crate) fn queue() -> anyhow::Result<()> {
+    let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    tokio.block_on(async {
+        let url = database("bench_queue").await?;
+        let store = Arc::new(PostgresStore::open(&url, PostgresOptions::default()).await?);
+        let (mut submitted, mut drained) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            submitted.push(submit(&store, TASKS).await?);
+            drained.push(drain(&store, TASKS).await?);
+        }
+        let mut conn = PgConnection::connect(&url).await?;
+        let sizes = sizes(&mut conn).await?;
+        store.close().await;
+        let rows = [
+            row!["", "tasks"],
+            row![format!("submit, {SUBMITTERS} callers, batches of {BATCH}"), table::per_second(table::median(submitted))],
+            row![format!("claim {BATCH}, finish with result and receipt"), table::per_second(table::median(drained))],
+        ];
+        table::print(&format!("(pg) {TASKS} no-op tasks in five priorities, default durability, median of {ROUNDS}"), &rows);
+        print!("{sizes}");
+        Ok(())
+    })
+}
+
+/// The same with little and with much in the tables, and while an old transaction keeps anything from being cleaned up.
+pub(crate) fn flat() -> anyhow::Result<()> {
+    let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    tokio.block_on(async {
+        let mut rows = vec![row!["", "tasks", "by fifths"]];
+        for (name, queued, done, pinned) in [
+            ("1 000 queued", 1_000, 0, false),
+            ("1 000 queued, horizon pinned", 1_000, 0, true),
+            ("5 000 000 queued and 5 000 000 done", MANY, MANY, false),
+            ("5 000 000 queued and 5 000 000 done, horizon pinned", MANY, MANY, true),
+        ] {
+            let url = database("bench_flat").await?;
+            let store = Arc::new(PostgresStore::open(&url, PostgresOptions::default()).await?);
+            // Makes the lane.
+            store.submit(vec![task(2)?], SystemClock::new().now()).await?;
+            let mut conn = PgConnection::connect(&url).await?;
+            fill(&mut conn, queued, done).await?;
+            let mut pin = PgConnection::connect(&url).await?;
+            if pinned {
+                sqlx::raw_sql("BEGIN; SELECT txid_current()").execute(&mut pin).await?;
+            }
+            let mut fifths = Vec::new();
+            for _ in 0..5 {
+                // Where little waits, what is taken is put back, so that there is always about as much.
+                if queued < 100_000 {
+                    submit(&store, TASKS).await?;
+                }
+                fifths.push(drain(&store, TASKS).await?);
+            }
+            store.close().await;
+            let shown: Vec<String> = fifths.iter().map(|rate| format!("{rate:.0}")).collect();
+            rows.push(row![name, table::per_second(table::median(fifths)), shown.join(" ")]);
+        }
+        table::print(&format!("(pg-flat) claim {BATCH} and finish, {TASKS} tasks in each fifth"), &rows);
+        Ok(())
+    })
+}
+
+/// Tasks written by the database itself, in the lane that is there.
+async fn fill(conn: &mut PgConnection, queued: i64, done: i64) -> anyhow::Result<()> {
+    sqlx::raw_sql(AssertSqlSafe(format!(
+        "WITH n AS (SELECT nextval('taskwarden.task_seq') AS seq, g AS number FROM generate_series(1, {queued} + {done}) g), \
+         t AS (INSERT INTO taskwarden.tasks (seq, created_at_ms, run_at_ms, run_key, lane_id, max_attempts, rank, id, payload) \
+               SELECT seq, 1000 + seq, 1000 + seq, 1000 + seq - 120000, 1, 3, 2, gen_random_uuid()::text, '{{}}' FROM n), \
+         d AS (INSERT INTO taskwarden.done (seq, finished_at_ms, started_at_ms, attempt, state, outcome, receipt, result) \
+               SELECT seq, 2000 + seq, 1000 + seq, 1, 3, 'succeeded', '{{}}', 'null' FROM n WHERE number <= {done}), \
+         r AS (INSERT INTO taskwarden.ready (run_key, seq, lane_id, rank) \
+               SELECT 1000 + seq - 120000, seq, 1, 2 FROM n WHERE number > {done}) \
+         INSERT INTO taskwarden.lane_changes (lane_id, queued, scheduled, running) VALUES (1, {queued}, 0, 0)"
+    )))
+    .execute(&mut *conn)
+    .await?;
+    sqlx::raw_sql("VACUUM (ANALYZE)").execute(&mut *conn).await?;
+    sqlx::raw_sql("CHECKPOINT").execute(conn).await?;
+    Ok(())
+}
+
+async fn sizes(conn: &mut PgConnection) -> anyhow::Result<String> {
+    let rows: Vec<(String, i64, i64, i64)> = sqlx::query_as(
+        "SELECT c.relname::text, c.reltuples::bigint, pg_table_size(c.oid), pg_indexes_size(c.oid) FROM pg_class c \
+         JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'taskwarden' AND c.relkind = 'r' AND pg_table_size(c.oid) > 100000 \
+         ORDER BY 3 DESC",
+    )
+    .fetch_all(conn)
+    .await?;
+    let lines = rows.iter().map(|(name, tuples, table, indexes)| {
+        format!(
+            "  {name:<16} {:>9} rows at the last vacuum, table {:>6} KiB, indexes {:>6} KiB\n",
+            tuples.max(&0),
+            table / 1024,
+            indexes / 1024
+        )
+    });
+    Ok(lines.collect())
+}

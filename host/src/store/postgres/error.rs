@@ -1,0 +1,33 @@
+//! What Postgres's errors mean to the caller.
+
+use crate::store::StoreError;
+
+/// Starts of SQLSTATEs after which the same request may succeed: no connection, no resources, a conflict between transactions, a lock
+/// that was not to be had, an operator who stopped the server, a time limit, a standby that does not write.
+const TRY_AGAIN: [&str; 8] = ["08", "53", "40", "55P03", "57", "25P03", "58", "25006"];
+const DISK_FULL: &str = "53100";
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let text = error.to_string();
+        match &error {
+            sqlx::Error::Database(database) => {
+                let code = database.code().unwrap_or_default();
+                if code == DISK_FULL {
+                    Self::Full(text)
+                } else if TRY_AGAIN.iter().any(|start| code.starts_with(start)) {
+                    Self::Unavailable(text)
+                } else {
+                    Self::Broken(text)
+                }
+            }
+            sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed
+            | sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::BeginFailed => Self::Unavailable(text),
+            _ => Self::Broken(text),
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Lanes: known to every host by heart, made and changed in the database.
+
+use std::collections::{BTreeMap, HashMap};
+
+use parking_lot::RwLock;
+use sqlx::Row as _;
+use sqlx_postgres::PgConnection;
+
+use super::Db;
+use crate::clock::UnixMs;
+use crate::store::stored::{damaged, lane_key};
+use crate::store::{Conflict, Lane, LanePatch, Result, StoreError};
+use crate::task::{AiModel, LaneKey};
+
+/// Held while lanes are made, so that there are never more than the limit.
+const LOCK: i64 = 0x7461_736b_6c61_6e65;
+/// Changes are added up once there are more rows of them than this.
+const CHANGES_MAX: i64 = 2_000;
+
+/// What a claim has to know of a lane.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known {
+    pub(super) paused: bool,
+    pub(super) cap: Option<u32>,
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    ids: HashMap<LaneKey, i32>,
+    lanes: BTreeMap<i32, Known>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct LaneBook(RwLock<Book>);
+
+impl LaneBook {
+    pub(super) fn id(&self, key: &LaneKey) -> Option<i32> {
+        self.0.read().ids.get(key).copied()
+    }
+
+    pub(super) fn get(&self, lane_id: i32) -> Option<Known> {
+        self.0.read().lanes.get(&lane_id).copied()
+    }
+
+    /// Reads all lanes from the database.
+    pub(super) async fn reload(&self, db: &Db) -> Result<()> {
+        let mut tx = db.begin_read().await?;
+        self.read(&mut tx).await?;
+        Ok(())
+    }
+
+    async fn read(&self, conn: &mut PgConnection) -> Result<()> {
+        let rows = sqlx::query("SELECT lane_id, task_type, ai_model, paused, concurrency_cap FROM taskwarden.lanes ORDER BY lane_id")
+            .fetch_all(conn)
+            .await?;
+        let mut book = Book::default();
+        for row in rows {
+            let key = lane_key(row.try_get("task_type")?, row.try_get("ai_model")?);
+            let lane_id: i32 = row.try_get("lane_id")?;
+            let cap: Option<i32> = row.try_get("concurrency_cap")?;
+            // Two rows can only have the same key when one of them holds a name that had to be mended; the first one keeps it.
+            book.ids.entry(key).or_insert(lane_id);
+            book.lanes.insert(lane_id, Known { paused: row.try_get("paused")?, cap: cap.and_then(|cap| u32::try_from(cap).ok()) });
+        }
+        *self.0.write() = book;
+        Ok(())
+    }
+}
+
+impl Db {
+    /// Makes the lanes of these keys that are not there; all or none of them.
+    pub(super) async fn make_lanes(&self, keys: &[&LaneKey]) -> Result<()> {
+        if keys.iter().all(|key| self.lanes.id(key).is_some()) {
+            return Ok(());
+        }
+        let mut tx = self.begin().await?;
+        sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *tx).await?;
+        self.lanes.read(&mut tx).await?;
+        let mut new: Vec<&LaneKey> = keys.iter().copied().filter(|key| self.lanes.id(key).is_none()).collect();
+        new.sort_unstable();
+        new.dedup();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let there = self.lanes.0.read().lanes.len();
+        let max = self.options.lanes_max;
+        if there.saturating_add(new.len()) > usize::try_from(max).unwrap_or(usize::MAX) {
+            return Err(StoreError::Conflict(Conflict::TooManyLanes { max }));
+        }
+        let types: Vec<&str> = new.iter().map(|key| key.task_type.as_str()).collect();
+        let models: Vec<Option<&str>> = new.iter().map(|key| key.ai_model.as_ref().map(AiModel::as_str)).collect();
+        sqlx::query("INSERT INTO taskwarden.lanes (task_type, ai_model) SELECT * FROM unnest($1::text[], $2::text[])")
+            .bind(types)
+            .bind(models)
+            .execute(&mut *tx)
+            .await?;
+        self.commit(tx).await?;
+        self.lanes.reload(self).await
+    }
+
+    pub(super) async fn read_lanes(&self, only: Option<i32>) -> Result<Vec<Lane>> {
+        self.add_up_changes().await?;
+        let mut tx = self.begin_read().await?;
+        // "First" is by run key: the task that will start next. One seek per lane and rank, from where this host knows that they begin.
+        let rows = sqlx::query(
+            "SELECT l.lane_id, l.task_type, l.ai_model, l.paused, l.concurrency_cap, l.weight, \
+                    coalesce(c.queued, 0)::bigint AS queued, coalesce(c.scheduled, 0)::bigint AS scheduled, coalesce(c.running, 0)::bigint AS running \
+             FROM taskwarden.lanes l \
+             LEFT JOIN (SELECT lane_id, sum(queued) AS queued, sum(scheduled) AS scheduled, sum(running) AS running \
+                        FROM taskwarden.lane_changes GROUP BY lane_id) c USING (lane_id) \
+             WHERE $1::int IS NULL OR l.lane_id = $1 ORDER BY l.lane_id",
+        )
+        .bind(only)
+        .fetch_all(&mut *tx)
+        .await?;
+        let mut lanes = Vec::with_capacity(rows.len());
+        let mut sought = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for row in rows {
+            let lane_id: i32 = row.try_get("lane_id")?;
+            let count = |name: &str| row.try_get::<i64, _>(name).map(|count| u64::try_from(count).unwrap_or_default());
+            let cap: Option<i32> = row.try_get("concurrency_cap")?;
+            let lane = Lane {
+                key: lane_key(row.try_get("task_type")?, row.try_get("ai_model")?),
+                paused: row.try_get("paused")?,
+                concurrency_cap: cap.and_then(|cap| u32::try_from(cap).ok()),
+                weight: u32::try_from(row.try_get::<i32, _>("weight")?).unwrap_or_default(),
+                queued: count("queued")?,
+                scheduled: count("scheduled")?,
+                running: count("running")?,
+                oldest_ready_at: None,
+            };
+            if lane.queued > 0 {
+                let fronts = self.fronts.lock();
+                for rank in 0..5_i16 {
+                    let (key, seq) = fronts.from((lane_id, rank)).unwrap_or((i64::MIN, 0));
+                    sought.0.push(lane_id);
+                    sought.1.push(rank);
+                    sought.2.push(key);
+                    sought.3.push(seq);
+                }
+            }
+            lanes.push((lane_id, lane));
+        }
+        let firsts: Vec<(i32, i64)> = sqlx::query_as(
+            "SELECT DISTINCT ON (f.lane_id) f.lane_id, coalesce(p.run_at_ms, t.run_at_ms) \
+             FROM unnest($1::int[], $2::smallint[], $3::bigint[], $4::bigint[]) f(lane_id, rank, run_key, seq) \
+             CROSS JOIN LATERAL (SELECT r.run_key, r.seq FROM taskwarden.ready r WHERE r.lane_id = f.lane_id AND r.rank = f.rank \
+                                 AND (r.run_key, r.seq) >= (f.run_key, f.seq) ORDER BY r.run_key, r.seq LIMIT 1) first \
+             JOIN taskwarden.tasks t ON t.seq = first.seq LEFT JOIN taskwarden.progress p ON p.seq = first.seq \
+             ORDER BY f.lane_id, first.run_key, first.seq",
+        )
+        .bind(sought.0)
+        .bind(sought.1)
+        .bind(sought.2)
+        .bind(sought.3)
+        .fetch_all(&mut *tx)
+        .await?;
+        let firsts: HashMap<i32, i64> = firsts.into_iter().collect();
+        Ok(lanes.into_iter().map(|(lane_id, lane)| Lane { oldest_ready_at: firsts.get(&lane_id).map(|at| UnixMs(*at)), ..lane }).collect())
+    }
+
+    /// Adds up the rows of `lane_changes` when there are many. Two hosts that do this at once wait for each other's rows and then find
+    /// them gone.
+    pub(super) async fn add_up_changes(&self) -> Result<()> {
+        let mut tx = self.begin().await?;
+        let many: bool = sqlx::query_scalar("SELECT count(*) = $1 FROM (SELECT 1 FROM taskwarden.lane_changes LIMIT $1) c")
+            .bind(CHANGES_MAX)
+            .fetch_one(&mut *tx)
+            .await?;
+        if many {
+            sqlx::query(
+                "WITH old AS (DELETE FROM taskwarden.lane_changes RETURNING lane_id, queued, scheduled, running) \
+                 INSERT INTO taskwarden.lane_changes (lane_id, queued, scheduled, running) \
+                 SELECT lane_id, sum(queued), sum(scheduled), sum(running) FROM old GROUP BY lane_id",
+            )
+            .execute(&mut *tx)
+            .await?;
+        }
+        self.commit(tx).await
+    }
+
+    pub(super) async fn change_lane(&self, key: &LaneKey, patch: LanePatch) -> Result<Lane> {
+        self.make_lanes(&[key]).await?;
+        let lane_id = self.lanes.id(key).ok_or_else(|| damaged("the table lanes", "a lane is missing"))?;
+        let number = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
+        let mut tx = self.begin().await?;
+        sqlx::query(
+            "UPDATE taskwarden.lanes SET paused = coalesce($2, paused), weight = coalesce($3, weight), \
+             concurrency_cap = CASE WHEN $4 THEN $5 ELSE concurrency_cap END WHERE lane_id = $1",
+        )
+        .bind(lane_id)
+        .bind(patch.paused)
+        .bind(patch.weight.map(number))
+        .bind(patch.concurrency_cap.is_some())
+        .bind(patch.concurrency_cap.flatten().map(number))
+        .execute(&mut *tx)
+        .await?;
+        self.commit(tx).await?;
+        self.lanes.reload(self).await?;
+        self.notices.lanes_changed();
+        self.read_lanes(Some(lane_id)).await?.pop().ok_or_else(|| damaged("the table lanes", "a lane is missing"))
+    }
+
+    /// Tells functions in the database what this host is configured with.
+    pub(super) async fn publish_settings(&self) -> Result<()> {
+        let mut tx = self.begin().await?;
+        let changed = sqlx::query(
+            "UPDATE taskwarden.queue_settings SET priority_step_ms = $1, lanes_max = $2, payload_bytes_max = $3 \
+             WHERE (priority_step_ms, lanes_max, payload_bytes_max) <> ($1, $2, $3)",
+        )
+        .bind(self.step_ms())
+        .bind(i32::try_from(self.options.lanes_max).unwrap_or(i32::MAX))
+        .bind(i64::try_from(self.options.payload_bytes_max).unwrap_or(i64::MAX))
+        .execute(&mut *tx)
+        .await?;
+        if changed.rows_affected() > 0 {
+            tracing::info!("the queue's settings in the database are now those of this host; all hosts should have the same");
+        }
+        self.commit(tx).await
+    }
+}
