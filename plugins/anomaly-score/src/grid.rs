@@ -64,6 +64,14 @@ impl Grid {
         }
     }
 
+    /// Steps in a day, about.
+    pub(crate) fn points_a_day(self) -> usize {
+        match self {
+            Self::Even { step_ms, .. } => usize::try_from(DAY_MS / step_ms.max(1)).unwrap_or(1),
+            Self::Monthly => 1,
+        }
+    }
+
     /// Whether the day of the month can be told.
     pub(crate) fn by_month(self) -> bool {
         self.steps_a_day().is_some()

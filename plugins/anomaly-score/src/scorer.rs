@@ -211,7 +211,9 @@ impl Scorer {
             Engine::Calendar(grid, kind, _) => (grid, Some(*kind)),
             Engine::Intraday(grid, _) => (grid, self.options.kind),
         };
+        let intraday = matches!(self.engine, Engine::Intraday(..));
         let season = match (self.options.season_points, grid.cycle()) {
+            _ if intraday => Some((grid.points_a_day(), "time of day and week")),
             (Some(points), _) => Some((points, "given")),
             (None, (points, Some(name))) => Some((points, name)),
             _ => None,
@@ -220,7 +222,7 @@ impl Scorer {
             Grid::Even { step_ms, .. } => Some(*step_ms),
             Grid::Monthly => None,
         };
-        Learnt { kind, step_ms, intraday: matches!(self.engine, Engine::Intraday(..)), season }
+        Learnt { kind, step_ms, intraday, season }
     }
 
     /// Everything that is needed to go on with the series in another run, at most 64 KiB.

@@ -152,10 +152,12 @@ impl Intraday {
         let [net_0, net_1, net_2] = &mut self.levels;
         let level = [(level_0, net_0, levels[0]), (level_1, net_1, levels[1]), (level_2, net_2, levels[2])]
             .map(|(tail, net, level)| tail.score(net.distance(level)));
-        // Until there is a day before, an hour is compared with nothing and its answer is none.
-        let off_day = usual.day.map_or(0.0, |usual| (hour - usual).abs());
-        let off_week = usual.week.map_or(off_day, |usual| (hour - usual).abs());
-        let calendar = (day.score(off_day) + week.score(off_week)) / 2.0;
+        // Until there is a day before, an hour is compared with nothing: there is no answer, and nothing to measure later ones by.
+        let calendar = usual.day.map_or(0.0, |usual_day| {
+            let off_day = (hour - usual_day).abs();
+            let off_week = usual.week.map_or(off_day, |usual| (hour - usual).abs());
+            (day.score(off_day) + week.score(off_week)) / 2.0
+        });
         let phase = phase.score(self.phase.distance(phase_level, of_day, self.spread));
         value + level.iter().sum::<f64>() / 3.0 + CALENDAR_WEIGHT * calendar + phase
     }

@@ -23,8 +23,9 @@ const HISTORY: f64 = 16_000.0;
 /// The tail is looked at again after so many values; in the beginning after each.
 const REFRESH: usize = 16;
 const ZERO: u16 = u16::MAX;
-/// Further out than this many powers of ten beyond the tail's start there is nothing left to tell apart.
-const DECADES_MAX: f64 = 30.0;
+/// Further out than this many powers of ten beyond the tail's start there is nothing left to tell apart, and a tail of few values should not
+/// drown what the others say.
+const DECADES_MAX: f64 = 8.0;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Tail {
