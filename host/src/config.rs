@@ -48,8 +48,10 @@ macro_rules! section {
     };
 }
 
+mod stripe_api;
 mod stripe_webhook;
 
+pub use stripe_api::{StripeApiSection, StripeCheckoutSection, StripeRepairSection, StripeSyncSection};
 pub use stripe_webhook::{StripeMode, StripeWebhookSection};
 
 section! {
@@ -191,6 +193,14 @@ section! {
     Stripe {
         /// Where its events come in.
         webhook: StripeWebhookSection,
+        /// How its API is used.
+        api: StripeApiSection,
+        /// Reading its ledger.
+        sync: StripeSyncSection,
+        /// Looking for what never came.
+        repair: StripeRepairSection,
+        /// Sending customers to its checkout.
+        checkout: StripeCheckoutSection,
     }
 }
 
@@ -362,7 +372,7 @@ fn build(origin: &str, table: toml::Table) -> Result<Config, ConfigError> {
             return Err(wrong(format!("{name} is too small to work with")));
         }
     }
-    if let Some(why) = config.stripe.webhook.wrong() {
+    if let Some(why) = config.stripe.wrong() {
         return Err(wrong(why));
     }
     Ok(config)

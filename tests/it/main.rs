@@ -7,6 +7,7 @@ mod api;
 mod guests;
 mod host;
 mod hostile;
+mod ledger;
 mod plugins;
 mod runtime;
 mod runtime_wasi;

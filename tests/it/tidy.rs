@@ -8,16 +8,16 @@ use std::path::{Path, PathBuf};
 /// from its neighbours.
 const FLOORS: [&[&str]; 7] = [
     &["task", "limits", "clock", "event", "secret"],
-    &["plugin", "stripe", "config", "metrics", "builtin", "telemetry", "token"],
-    &["store", "runtime"],
-    &["registry", "native"],
+    &["plugin", "stripe", "metrics", "builtin", "telemetry", "token"],
+    &["store", "runtime", "stripe_api", "config"],
+    &["registry", "native", "payments"],
     &["http", "scheduler"],
     &["app"],
     &["cli", "main", "lib"],
 ];
 
 /// A crate or module, and the rooms of the host that may name it.
-const NAMED_ONLY_IN: [(&str, &[&str]); 11] = [
+const NAMED_ONLY_IN: [(&str, &[&str]); 12] = [
     ("sqlx", &["store"]),
     ("sqlx_core", &["store"]),
     ("sqlx_postgres", &["store"]),
@@ -25,6 +25,7 @@ const NAMED_ONLY_IN: [(&str, &[&str]); 11] = [
     ("wasmtime", &["runtime"]),
     ("wasmtime_wasi", &["runtime"]),
     ("axum", &["http"]),
+    ("reqwest", &["stripe_api", "cli"]),
     ("std::env", &["config", "cli", "main"]),
     ("taskwarden_plugin", &[]),
     ("taskwarden_testkit", &[]),

@@ -1,6 +1,7 @@
 //! The composition root: it knows every concrete type, puts them together, and takes them apart again.
 
 mod plugins;
+mod stripe;
 
 pub use plugins::{LoadError, Plugins};
 
@@ -15,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use self::stripe::StripeParts;
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{AuthMode, Config, StripeMode};
 use crate::event::{Bells, EventBus};
@@ -65,7 +67,8 @@ impl Host {
             ceilings: config.ceilings(),
             changing: tokio::sync::Mutex::new(()),
         });
-        plugins.add_native(native_tasks(&store, &clock))?;
+        let StripeParts { tasks, checkouts } = StripeParts::new(&config, &store, &clock)?;
+        plugins.add_native(native_tasks(&store, &clock).into_iter().chain(tasks).collect())?;
         plugins.load_all().await?;
 
         let parts = SchedulerParts {
@@ -82,6 +85,7 @@ impl Host {
             store: Arc::clone(&store),
             registry,
             plugins,
+            checkouts,
             events: parts.events.clone(),
             bells: Arc::clone(&parts.bells),
             clock,

@@ -11,6 +11,7 @@ pub mod plugin;
 mod serve;
 mod show;
 mod stripe;
+mod stripe_import;
 mod submit;
 mod token;
 

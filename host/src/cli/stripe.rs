@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::stripe_import::{self as import, ImportArgs};
 use crate::clock::{Clock as _, SystemClock};
 use crate::secret::Secret;
 use crate::stripe::signature::{self, TOLERANCE_S};
@@ -25,6 +26,8 @@ pub(super) struct StripeArgs {
 enum StripeCommand {
     /// Say whether the webhook body on stdin is genuine: exit code 0 if it is, 1 if it is refused, 2 for wrong usage
     Verify(VerifyArgs),
+    /// Read a file of Stripe's, JSON of its API or a report, into the ledger; exit code 1 if some rows could not be read
+    Import(Box<ImportArgs>),
 }
 
 #[derive(Args)]
@@ -60,6 +63,7 @@ impl std::fmt::Debug for VerifyArgs {
 pub(super) fn run(args: StripeArgs) -> anyhow::Result<ExitCode> {
     match args.command {
         StripeCommand::Verify(args) => verify(&args),
+        StripeCommand::Import(args) => import::run(*args),
     }
 }
 

@@ -16,6 +16,7 @@ use super::config::AuthMode;
 use super::problem::{Answer, Code, Problem};
 use crate::clock::SharedClock;
 use crate::store::{Store, TokenRecord, TokenScope};
+use crate::task::NewTask;
 
 /// Tokens are read again after this, so that one made or revoked by another process counts soon.
 const RELOAD_AFTER: Duration = Duration::from_secs(3);
@@ -101,16 +102,28 @@ pub(super) async fn require(State((api, scope)): State<(Arc<Api>, TokenScope)>, 
                 return Err(unauthorized(detail));
             }
         }
-        AuthMode::Tokens => {
-            let token = bearer(request.headers()).ok_or_else(|| unauthorized("send a token: Authorization: Bearer tw_…"))?;
-            let scopes = api.tokens.scopes_of(token).await?.ok_or_else(|| unauthorized("this token is not known or was revoked"))?;
-            if !scopes.contains(&scope) {
-                let detail = format!("this needs a token with the scope {:?}", scope_name(scope));
-                return Err(Problem::new(StatusCode::FORBIDDEN, Code::Forbidden, detail));
-            }
-        }
+        AuthMode::Tokens => has_scope(&api, request.headers(), scope).await?,
     }
     Ok(next.run(request).await)
+}
+
+async fn has_scope(api: &Api, headers: &HeaderMap, scope: TokenScope) -> Answer<()> {
+    let token = bearer(headers).ok_or_else(|| unauthorized("send a token: Authorization: Bearer tw_…"))?;
+    let scopes = api.tokens.scopes_of(token).await?.ok_or_else(|| unauthorized("this token is not known or was revoked"))?;
+    if scopes.contains(&scope) {
+        return Ok(());
+    }
+    let detail = format!("this needs a token with the scope {:?}", scope_name(scope));
+    Err(Problem::new(StatusCode::FORBIDDEN, Code::Forbidden, detail))
+}
+
+/// A plugin reads the host's tables on behalf of whoever submits its task. So only those may name tables who may read.
+pub(super) async fn may_name_tables(api: &Api, headers: &HeaderMap, tasks: &[NewTask]) -> Answer<()> {
+    let names_one = |task: &NewTask| task.plan.inputs.values().any(|input| input.blob().is_none());
+    if api.config.auth == AuthMode::LoopbackOpen || !tasks.iter().any(names_one) {
+        return Ok(());
+    }
+    has_scope(api, headers, TokenScope::Read).await.map_err(|problem| problem.at("inputs"))
 }
 
 /// Middleware for a host without tokens: whoever can make a browser on this machine send requests must not get what its user has.

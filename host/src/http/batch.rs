@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 
 use super::Api;
+use super::auth::may_name_tables;
 use super::json::parse;
 use super::problem::{Answer, Code, Problem, ProblemBody};
 use super::submit::Checker;
@@ -39,6 +40,7 @@ pub(super) async fn submit_batch(State(api): State<Arc<Api>>, headers: HeaderMap
     if batch.is_empty() {
         return Ok(Json(BatchAnswer { tasks: Vec::new() }));
     }
+    may_name_tables(&api, &headers, &batch).await?;
     let told: Vec<(TaskId, LaneKey)> = batch.iter().map(|task| (task.id, task.lane.clone())).collect();
     let most_urgent = batch.iter().map(|task| task.priority).max().unwrap_or_default();
     let answers = api.store.submit(batch, now).await?;

@@ -56,6 +56,8 @@ pub struct ApiConfig {
     pub blob_bytes_max: u64,
     /// Largest plugin.
     pub artifact_bytes_max: u64,
+    /// Largest file that is imported.
+    pub import_bytes_max: u64,
     /// No operator may set a limit higher than this.
     pub ceilings: Limits,
     /// Requests that are worked on at once, event streams not counted; others are told to come back.
@@ -98,6 +100,7 @@ impl Default for ApiConfig {
             batch_tasks_max: 10_000,
             blob_bytes_max: 4096 * MIB,
             artifact_bytes_max: 64 * MIB,
+            import_bytes_max: 256 * MIB,
             ceilings: Limits::ceilings(),
             requests_max: 2_048,
             waits_max: 1_024,

@@ -13,6 +13,7 @@ mod json;
 mod limits;
 mod metrics;
 mod openapi;
+mod payments;
 mod plugins;
 mod problem;
 mod query;
@@ -46,6 +47,7 @@ pub use webhook::StripeEndpoint;
 use crate::clock::SharedClock;
 use crate::event::{Bells, EventBus};
 use crate::metrics::Metrics;
+use crate::payments::Checkouts;
 use crate::registry::{Plugin, Registry};
 use crate::store::{Store, StoreError, TokenScope};
 use problem::Problem;
@@ -85,6 +87,8 @@ pub struct ApiState {
     pub registry: Arc<Registry>,
     /// Changes what is loaded.
     pub plugins: Arc<dyn PluginAdmin>,
+    /// Sends customers to a checkout; nothing where no key or no catalogue is configured.
+    pub checkouts: Option<Arc<Checkouts>>,
     /// Where changes of tasks are told.
     pub events: EventBus,
     /// Wake the scheduler.
@@ -164,6 +168,7 @@ fn submit_routes() -> Routes {
         .routes(routes!(tasks::cancel))
         .routes(routes!(tasks::retry))
         .routes(routes!(blobs::upload))
+        .routes(routes!(payments::checkout))
 }
 
 fn read_routes() -> Routes {
@@ -177,6 +182,7 @@ fn read_routes() -> Routes {
         .routes(routes!(blobs::download))
         .routes(routes!(plugins::list))
         .routes(routes!(income::read))
+        .routes(routes!(payments::order))
 }
 
 fn admin_routes() -> Routes {
@@ -192,6 +198,8 @@ fn admin_routes() -> Routes {
         .routes(routes!(admin::tokens::list, admin::tokens::create))
         .routes(routes!(admin::tokens::revoke))
         .routes(routes!(admin::routes::list))
+        .routes(routes!(admin::stripe::import))
+        .routes(routes!(admin::stripe::quarantine))
 }
 
 /// What proves itself by a signature instead of a token.

@@ -66,6 +66,12 @@ pub(super) enum Code {
     Unavailable,
     /// The disk or the database is full.
     StorageFull,
+    /// The order's id was used for something else.
+    OrderConflict,
+    /// Stripe did not make what was ordered.
+    PaymentRefused,
+    /// The operator has not set up what this needs.
+    NotConfigured,
     /// A bug of this host.
     Internal,
 }

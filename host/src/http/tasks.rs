@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::Api;
+use super::auth::may_name_tables;
 use super::blobs::attachment;
 use super::body::{BodyReader, declared_bytes, expect_json};
 use super::json::parse;
@@ -47,6 +48,7 @@ pub(super) async fn submit(State(api): State<Arc<Api>>, headers: HeaderMap, body
         Checker::new(&api.config, &snapshot, now).check(&submission, idempotency_header(&headers)?)?
     };
     drop(bytes);
+    may_name_tables(&api, &headers, std::slice::from_ref(&new)).await?;
     let kept = new.clone();
     let answers = api.store.submit(vec![new], now).await.map_err(|e| Problem::from(e).of_single())?;
     let answer = answers.first().ok_or_else(|| Problem::internal("the store answered fewer than it was asked"))?;

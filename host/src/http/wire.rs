@@ -103,13 +103,29 @@ pub(super) struct Submission<'a> {
     pub(super) idempotency_key: Option<Text<'a>>,
 }
 
-/// Where the bytes of an input come from.
+/// Where the bytes of an input come from: either a blob, or rows of a table of the host's, as CSV with a header. Naming a table needs the scope
+/// `read` as well.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Input)]
 pub(super) struct InputBody {
     /// The id that `POST /v1/blobs` answered.
-    #[schema(format = Uuid)]
-    pub(super) blob: String,
+    #[schema(format = Uuid, nullable = false)]
+    pub(super) blob: Option<String>,
+    /// `stripe_balance_transactions`, `stripe_transactions`, `stripe_payouts` or `stripe_orders`.
+    #[schema(nullable = false)]
+    pub(super) table: Option<String>,
+    /// From this time (RFC 3339), or so long before the task runs: `-35d`, `-12h`, `-15m`.
+    #[schema(nullable = false)]
+    pub(super) from: Option<String>,
+    /// To before this time, in the same form.
+    #[schema(nullable = false)]
+    pub(super) to: Option<String>,
+    /// The connected account (`acct_…`) whose rows these are.
+    #[schema(nullable = false)]
+    pub(super) account: Option<String>,
+    /// Whether they are about real money; they are unless this says otherwise.
+    #[schema(nullable = false)]
+    pub(super) livemode: Option<bool>,
 }
 
 /// Up to 10 000 tasks, written together or not at all.

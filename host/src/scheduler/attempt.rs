@@ -121,7 +121,7 @@ fn job(shared: &Shared, plugin: &Plugin, task: &ClaimedTask, limits: crate::limi
         limits,
         grants: Arc::clone(&plugin.grants),
         ports: Ports {
-            inputs: Arc::new(StoreInputs::new(Arc::clone(&parts.store), task.plan.inputs.clone())),
+            inputs: Arc::new(StoreInputs::new(Arc::clone(&parts.store), task.plan.inputs.clone(), parts.clock.now())),
             journal: Arc::new(StoreJournal::new(Arc::clone(&parts.store), task.claim)),
             progress: Arc::new(BusProgress::new(parts.events.clone(), Arc::clone(&parts.clock), task.id, task.lane.clone())),
         },

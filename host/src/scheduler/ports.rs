@@ -6,11 +6,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::clock::SharedClock;
+use crate::clock::{SharedClock, UnixMs};
 use crate::event::{EventBus, EventKind};
 use crate::runtime::ports::{InputPort, InputStream, JournalPort, PortError, ProgressPort};
+use crate::store::tables::{Place, TableQuery, columns, csv_line};
 use crate::store::{Claim, Conflict, Store, StoreError};
-use crate::task::{BlobId, InputRef, LaneKey, TaskId};
+use crate::stripe::ledger::Owner;
+use crate::task::{BlobId, InputRef, LaneKey, TableInput, TaskId};
 
 /// What a guest may know of a store error: that there was one.
 fn hidden(what: &str, error: &StoreError) -> PortError {
@@ -21,11 +23,13 @@ fn hidden(what: &str, error: &StoreError) -> PortError {
 pub(super) struct StoreInputs {
     store: Arc<dyn Store>,
     inputs: BTreeMap<String, InputRef>,
+    /// When the attempt began: what a table's times are relative to.
+    now: UnixMs,
 }
 
 impl StoreInputs {
-    pub(super) fn new(store: Arc<dyn Store>, inputs: BTreeMap<String, InputRef>) -> Self {
-        Self { store, inputs }
+    pub(super) fn new(store: Arc<dyn Store>, inputs: BTreeMap<String, InputRef>, now: UnixMs) -> Self {
+        Self { store, inputs, now }
     }
 }
 
@@ -36,8 +40,10 @@ impl InputPort for StoreInputs {
     }
 
     async fn open(&self, name: &str) -> Result<Box<dyn InputStream>, PortError> {
-        let Some(InputRef { blob }) = self.inputs.get(name) else {
-            return Err(format!("this task has no input {name:?}"));
+        let blob = match self.inputs.get(name) {
+            Some(InputRef::Blob(blob)) => blob,
+            Some(InputRef::Table(table)) => return Ok(Box::new(TableStream::new(Arc::clone(&self.store), table, self.now))),
+            None => return Err(format!("this task has no input {name:?}")),
         };
         match self.store.blob(*blob).await {
             Ok(Some(info)) => Ok(Box::new(BlobStream {
@@ -74,6 +80,59 @@ impl InputStream for BlobStream {
             let Some(piece) = piece else { return Ok(Bytes::new()) };
             self.next_piece += 1;
             self.rest = piece;
+        }
+        let most = usize::try_from(max_bytes).unwrap_or(usize::MAX).min(self.rest.len());
+        Ok(self.rest.split_to(most))
+    }
+}
+
+/// Rows of a table that are held in memory at a time.
+const TABLE_PAGE_ROWS: u32 = 1000;
+
+/// A table as CSV, a page at a time. Rows that are written meanwhile are in it when they come after the place it has reached.
+struct TableStream {
+    store: Arc<dyn Store>,
+    next: Option<TableQuery>,
+    rest: Bytes,
+}
+
+impl TableStream {
+    fn new(store: Arc<dyn Store>, input: &TableInput, now: UnixMs) -> Self {
+        let mut header = String::new();
+        csv_line(&mut header, columns(input.table));
+        let query = TableQuery {
+            table: input.table,
+            owner: Owner { account: input.account.clone(), livemode: input.livemode },
+            from: input.from.map_or(UnixMs(i64::MIN), |moment| moment.at(now)),
+            to: input.to.map_or(UnixMs(i64::MAX), |moment| moment.at(now)),
+            after: None,
+            limit: TABLE_PAGE_ROWS,
+        };
+        Self { store, next: Some(query), rest: Bytes::from(header) }
+    }
+
+    async fn page(&mut self) -> Result<(), PortError> {
+        let Some(query) = self.next.take() else { return Ok(()) };
+        let page = self.store.table_page(query.clone()).await.map_err(|error| hidden("could not read the input", &error))?;
+        let mut text = String::new();
+        for row in &page.rows {
+            csv_line(&mut text, row.iter().map(|value| value.as_deref().unwrap_or_default()));
+        }
+        self.rest = Bytes::from(text);
+        self.next = page.last.map(|last: Place| TableQuery { after: Some(last), ..query });
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl InputStream for TableStream {
+    fn size_bytes(&self) -> Option<u64> {
+        None
+    }
+
+    async fn read(&mut self, max_bytes: u32) -> Result<Bytes, PortError> {
+        if self.rest.is_empty() {
+            self.page().await?;
         }
         let most = usize::try_from(max_bytes).unwrap_or(usize::MAX).min(self.rest.len());
         Ok(self.rest.split_to(most))

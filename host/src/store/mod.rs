@@ -1,12 +1,15 @@
 //! Where tasks are kept. The verbs are few, coarse and batch-first; each database answers them in its own tongue, and one
 //! conformance suite holds all of them to the same behaviour. The only users of rusqlite and sqlx are below this module.
 
+pub mod ledger;
 mod migration;
+pub mod orders;
 pub mod postgres;
 mod sharing;
 pub mod sqlite;
 mod stored;
 pub mod stripe;
+pub mod tables;
 
 pub use self::migration::MigrationReport;
 pub use self::sharing::{HostShown, RunningShown, TenantShare};
@@ -18,7 +21,10 @@ use bytes::Bytes;
 
 use crate::clock::UnixMs;
 use crate::limits::LimitSet;
+use crate::store::ledger::LedgerStore;
+use crate::store::orders::OrderStore;
 use crate::store::stripe::{IncomeStore, StripeStore};
+use crate::store::tables::TableStore;
 use crate::stripe::income::Overflow;
 use crate::task::fair::Service;
 use crate::task::{
@@ -467,13 +473,13 @@ pub trait AdminStore: Send + Sync + 'static {
 }
 
 /// What may be opened beside a running host, by commands.
-pub trait SideStore: AdminStore + IncomeStore {}
+pub trait SideStore: AdminStore + IncomeStore + LedgerStore {}
 
-impl<T: AdminStore + IncomeStore> SideStore for T {}
+impl<T: AdminStore + IncomeStore + LedgerStore> SideStore for T {}
 
 /// All of it: what `app` builds and hands out.
 #[async_trait]
-pub trait Store: TaskStore + BlobStore + AdminStore + StripeStore + IncomeStore {
+pub trait Store: TaskStore + BlobStore + AdminStore + StripeStore + IncomeStore + LedgerStore + OrderStore + TableStore {
     /// Finishes what was begun and closes every connection; what was acknowledged is safe without. Verbs that come after are refused.
     async fn close(&self);
 }

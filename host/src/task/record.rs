@@ -5,24 +5,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use uuid::Uuid;
 
-use super::{AiModel, IdempotencyKey, LaneKey, Outcome, Priority, Receipt, TaskId, TaskState, TaskType, Tenant};
+use super::{AiModel, IdempotencyKey, InputRef, LaneKey, Outcome, Priority, Receipt, TaskId, TaskState, TaskType, Tenant};
 use crate::clock::UnixMs;
 use crate::limits::LimitSet;
-
-/// A stored byte stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct BlobId(pub Uuid);
-
-/// Where the bytes of one named input come from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct InputRef {
-    /// A blob uploaded before.
-    pub blob: BlobId,
-}
 
 /// What a submission asks for, beside the payload. Small tasks leave most of it empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

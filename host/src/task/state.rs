@@ -125,7 +125,9 @@ pub fn next(
     }
 }
 
-fn backoff(own_attempts: u32, policy: &RetryPolicy, jitter: f64) -> Duration {
+/// How long to wait before the next attempt, after so many of one's own; `jitter` is in `[0, 1)`.
+#[must_use]
+pub fn backoff(own_attempts: u32, policy: &RetryPolicy, jitter: f64) -> Duration {
     let doublings = own_attempts.saturating_sub(1).min(32);
     let full = policy.backoff_base.saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX)).min(policy.backoff_cap);
     full.mul_f64(jitter.clamp(0.0, 1.0))

@@ -127,3 +127,21 @@ async fn what_is_wrong_with_a_new_token_is_named() {
     }
     server.stop().await;
 }
+
+#[tokio::test]
+async fn who_names_a_table_of_the_host_must_be_one_who_may_read() {
+    let server = with_tokens().await;
+    give(&server, "writer", &[TokenScope::Submit]).await;
+    give(&server, "both", &[TokenScope::Submit, TokenScope::Read]).await;
+    let table = json!({ "task_type": "echo", "inputs": { "stripe": { "table": "stripe_balance_transactions", "from": "-35d" } } });
+    for (path, body) in [("/v1/tasks", table.clone()), ("/v1/tasks/batch", json!({ "tasks": [table] }))] {
+        let ask = async |token: &str| {
+            let request = server.request(Method::POST, path).header("Authorization", format!("Bearer {token}")).json(&body);
+            Reply::of(request.send().await.expect("an answer")).await
+        };
+        ask("writer").await.is_problem(403, "forbidden", Some("inputs"));
+        let taken = ask("both").await;
+        assert!(taken.status < 300, "{}", taken.body);
+    }
+    server.stop().await;
+}

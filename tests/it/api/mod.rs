@@ -120,6 +120,7 @@ impl Server {
             store: Arc::clone(&store) as Arc<dyn Store>,
             registry,
             plugins,
+            checkouts: None,
             events: events.clone(),
             bells: Arc::clone(&bells),
             clock: clock.clone(),

@@ -237,7 +237,7 @@ async fn a_repeated_key_gives_the_first_task_back(store: Arc<dyn Store>) {
 async fn a_batch_is_all_or_nothing(store: Arc<dyn Store>) {
     let mut with_input = simple();
     let blob = taskwarden::task::BlobId(TaskId::new().0);
-    with_input.plan.inputs.insert("series".to_owned(), taskwarden::task::InputRef { blob });
+    with_input.plan.inputs.insert("series".to_owned(), taskwarden::task::InputRef::Blob(blob));
     let fine = simple();
     let refused = store.submit(vec![fine.clone(), with_input.clone()], NOW).await.unwrap_err();
     assert!(matches!(&refused, StoreError::Conflict(Conflict::NoSuchBlob { index: 1, input }) if input == "series"), "{refused}");

@@ -8,6 +8,6 @@ pub(crate) mod postgres;
 mod settings;
 mod sharing;
 mod speed;
-mod sqlite;
+pub(crate) mod sqlite;
 mod stripe;
 pub(crate) mod support;

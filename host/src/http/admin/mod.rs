@@ -5,6 +5,7 @@ pub(super) mod lanes;
 pub(super) mod limits;
 pub(super) mod plugins;
 pub(super) mod routes;
+pub(super) mod stripe;
 pub(super) mod tenants;
 pub(super) mod tokens;
 

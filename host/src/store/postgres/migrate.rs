@@ -27,6 +27,8 @@ pub const MIGRATIONS: &[(&str, &str)] = migrations!(
     "0006_administration",
     "0007_stripe",
     "0008_tenants",
+    "0009_stripe_ledger",
+    "0010_stripe_orders",
 );
 
 /// Held while migrating. Any number will do that other programs in the same database do not use.

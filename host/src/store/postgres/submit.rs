@@ -181,7 +181,9 @@ impl Db {
         for (at, request) in group.iter().enumerate() {
             let mut of_request = Vec::with_capacity(request.tasks.len());
             for (index, task) in request.tasks.iter().enumerate() {
-                if let Some((input, _)) = task.plan.inputs.iter().find(|(_, input)| !blobs.contains(&input.blob.0)) {
+                if let Some((input, _)) =
+                    task.plan.inputs.iter().find(|(_, input)| input.blob().is_some_and(|blob| !blobs.contains(&blob.0)))
+                {
                     refused.entry(at).or_insert(Conflict::NoSuchBlob { index, input: input.clone() });
                     break;
                 }
@@ -216,7 +218,7 @@ impl Db {
     fn add_row<'a>(&self, rows: &mut Rows<'a>, task: &'a NewTask, state: TaskState, now_ms: i64) -> Result<()> {
         let run_at_ms = task.run_at.0.max(now_ms);
         let id = task.id.to_string();
-        rows.blobs.extend(task.plan.inputs.values().map(|input| (id.clone(), input.blob.0)));
+        rows.blobs.extend(task.plan.inputs.values().filter_map(|input| Some((id.clone(), input.blob()?.0))));
         rows.id.push(id);
         rows.lane_id.push(self.lanes.id(&task.lane).ok_or_else(|| damaged("the table lanes", "a lane is missing"))?);
         rows.rank.push(i16::try_from(task.priority.rank()).unwrap_or_default());
@@ -265,7 +267,7 @@ fn places(rows: &Rows<'_>) -> (BTreeMap<FrontKey, i64>, Option<i64>) {
 /// Of the blobs that the group names, those that are there. They are held until the end of the transaction.
 async fn committed_blobs(conn: &mut PgConnection, group: &[NewBatch]) -> Result<BTreeSet<Uuid>> {
     let tasks = group.iter().flat_map(|request| request.tasks.iter());
-    let named: BTreeSet<Uuid> = tasks.flat_map(|task| task.plan.inputs.values().map(|input| input.blob.0)).collect();
+    let named: BTreeSet<Uuid> = tasks.flat_map(|task| task.plan.inputs.values().filter_map(|input| Some(input.blob()?.0))).collect();
     if named.is_empty() {
         return Ok(named);
     }

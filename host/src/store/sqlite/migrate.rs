@@ -29,6 +29,8 @@ pub const MIGRATIONS: &[(&str, &str)] = migrations!(
     "0006_administration",
     "0007_stripe",
     "0008_tenants",
+    "0009_stripe_ledger",
+    "0010_stripe_orders",
 );
 
 /// Migrates the file at `path`, making it when it is not there. With `dry_run`, says what that would do and leaves the file as it is.

@@ -40,7 +40,7 @@ impl Prepared {
             inputs: unless(task.plan.inputs.is_empty(), &task.plan.inputs)?,
             tags: unless(task.plan.tags.is_empty(), &task.plan.tags)?,
             limits: unless(task.plan.limits.is_empty(), &task.plan.limits)?,
-            blobs: task.plan.inputs.into_iter().map(|(name, input)| (name, Box::from(input.blob.0.to_string()))).collect(),
+            blobs: task.plan.inputs.into_iter().filter_map(|(name, input)| Some((name, Box::from(input.blob()?.0.to_string())))).collect(),
             run_at_ms: task.run_at.0,
             max_attempts: task.max_attempts.max(1),
             tenant: task.tenant.map(|tenant| Box::from(tenant.as_str())),

@@ -7,11 +7,12 @@ use sqlx::{AssertSqlSafe, Row as _};
 use sqlx_postgres::{PgArguments, PgConnection};
 
 use super::super::PostgresStore;
-use super::row::{cell, sums, transaction};
+use super::super::ledger::{COLUMNS as MOVEMENT_COLUMNS, transaction as movement};
+use super::row::{cell, owner, sums, transaction};
 use crate::clock::UnixMs;
 use crate::store::stripe::{Difference, IncomeAudit, IncomeFilter, IncomeRow, IncomeStore};
 use crate::store::{Conflict, Result, StoreError};
-use crate::stripe::income::{BUCKET_MS, Basis, CLOSED_AFTER_MS, Cell, Deltas, Sums, bucket, of_transaction};
+use crate::stripe::income::{BUCKET_MS, Basis, CLOSED_AFTER_MS, Cell, Deltas, Sums, bucket, of_movement, of_transaction};
 use crate::stripe::zone::Period;
 
 const ADD: &str = "INSERT INTO taskwarden.stripe_income AS i \
@@ -51,7 +52,7 @@ fn with_sums<'q>(query: Query<'q>, sums: &Sums) -> Query<'q> {
 }
 
 /// Adds to the running sums. What is added to a time that may have been reported already is noted beside.
-pub(super) async fn add(conn: &mut PgConnection, deltas: &Deltas, now: UnixMs) -> Result<()> {
+pub(in crate::store::postgres) async fn add(conn: &mut PgConnection, deltas: &Deltas, now: UnixMs) -> Result<()> {
     for (cell, sums) in deltas.iter() {
         with_sums(about(ADD, cell), &sums).execute(&mut *conn).await?;
         if cell.bucket_ms + BUCKET_MS + CLOSED_AFTER_MS <= now.0 {
@@ -139,11 +140,19 @@ async fn recompute(conn: &mut PgConnection) -> Result<(u64, Deltas)> {
          WHERE r.account = t.account AND r.livemode = t.livemode AND r.charge = t.id AND r.kind = 'refund' AND r.charge IS NOT NULL) \
          ELSE 0 END::bigint AS refunds FROM taskwarden.stripe_transactions t",
     )
-    .fetch(conn);
+    .fetch(&mut *conn);
     while let Some(row) = rows.try_next().await? {
         facts += 1;
         let parts = of_transaction(&transaction(&row)?, row.try_get("refunds")?);
         said.add(parts).map_err(|overflow| StoreError::Conflict(Conflict::Money(overflow)))?;
+    }
+    drop(rows);
+    let movements = format!("SELECT account, livemode, {MOVEMENT_COLUMNS} FROM taskwarden.stripe_balance_transactions");
+    let mut rows = sqlx::query(AssertSqlSafe(movements)).fetch(conn);
+    while let Some(row) = rows.try_next().await? {
+        facts += 1;
+        let part = of_movement(&owner(&row)?, &movement(&row)?);
+        said.add([part]).map_err(|overflow| StoreError::Conflict(Conflict::Money(overflow)))?;
     }
     Ok((facts, said))
 }

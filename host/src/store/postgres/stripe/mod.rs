@@ -1,9 +1,9 @@
 //! What is kept of Stripe: events with their tasks, objects joined one batch after the other, income beside both.
 
-mod income;
+pub(super) mod income;
 mod row;
-mod transactions;
-mod wanted;
+pub(super) mod transactions;
+pub(super) mod wanted;
 
 use std::sync::Arc;
 

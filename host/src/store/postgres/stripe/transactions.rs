@@ -17,15 +17,32 @@ const LOCK: i64 = 0x7461_736b_7374_7269;
 
 pub(super) async fn apply(db: &Db, seen: Vec<Transaction>, named: Vec<Key>, now: UnixMs) -> Result<Applied> {
     let mut tx = db.begin().await?;
-    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *tx).await?;
-    let known = known(&mut tx, &seen).await?;
+    lock(&mut tx).await?;
+    let applied = join(&mut tx, seen, named, now).await?;
+    db.commit(tx).await?;
+    Ok(applied)
+}
+
+/// Taken before anything is read that is to be joined.
+pub(in crate::store::postgres) async fn lock(conn: &mut PgConnection) -> Result<()> {
+    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(conn).await?;
+    Ok(())
+}
+
+/// The joining itself, for whoever holds the lock and commits.
+pub(in crate::store::postgres) async fn join(
+    conn: &mut PgConnection,
+    seen: Vec<Transaction>,
+    named: Vec<Key>,
+    now: UnixMs,
+) -> Result<Applied> {
+    let known = known(conn, &seen).await?;
     let plan = plan(&known, seen, named).map_err(|overflow| StoreError::Conflict(Conflict::Money(overflow)))?;
     for row in &plan.rows {
-        write(&mut tx, row).await?;
+        write(conn, row).await?;
     }
-    income::add(&mut tx, &plan.income, now).await?;
-    let wanted = wanted::change(&mut tx, &plan.wanted, &plan.settled, now).await?;
-    db.commit(tx).await?;
+    income::add(conn, &plan.income, now).await?;
+    let wanted = wanted::change(conn, &plan.wanted, &plan.settled, now).await?;
     Ok(Applied { changed: plan.rows.len(), wanted })
 }
 

@@ -13,15 +13,22 @@ use crate::store::stored::damaged;
 use crate::stripe::plan::Wanted;
 
 /// Adds and removes; how many are new.
-pub(super) async fn change(conn: &mut PgConnection, wanted: &BTreeSet<Wanted>, settled: &BTreeSet<Wanted>, now: UnixMs) -> Result<usize> {
+pub(in crate::store::postgres) async fn change(
+    conn: &mut PgConnection,
+    wanted: &BTreeSet<Wanted>,
+    settled: &BTreeSet<Wanted>,
+    now: UnixMs,
+) -> Result<usize> {
     for one in settled {
         remove(conn, one).await?;
     }
     let mut added = 0;
     for one in wanted {
         let done = sqlx::query(
-            "INSERT INTO taskwarden.stripe_wanted (account, livemode, object, id, reason, due_at_ms) VALUES ($1, $2, $3, $4, $5, $6) \
-             ON CONFLICT DO NOTHING",
+            // A movement that is on record need not be fetched, whichever of the two was seen first.
+            "INSERT INTO taskwarden.stripe_wanted (account, livemode, object, id, reason, due_at_ms) SELECT $1, $2, $3, $4, $5, $6 \
+             WHERE $5 <> 'movement' OR NOT EXISTS (SELECT 1 FROM taskwarden.stripe_balance_transactions \
+             WHERE account = $1 AND livemode = $2 AND id = $4) ON CONFLICT DO NOTHING",
         )
         .bind(&one.owner.account)
         .bind(one.owner.livemode)

@@ -6,14 +6,15 @@ use async_trait::async_trait;
 use rusqlite::{Connection, params};
 
 use super::super::admin::Parts;
+use super::super::ledger::{COLUMNS as MOVEMENT_COLUMNS, transaction as movement};
 use super::super::row::all;
 use super::super::tx::Tx;
-use super::row::{cell, sums, transaction};
+use super::row::{cell, owner, sums, transaction};
 use crate::clock::UnixMs;
 use crate::store::stored::damaged;
 use crate::store::stripe::{Difference, IncomeAudit, IncomeFilter, IncomeRow, IncomeStore};
 use crate::store::{Conflict, Result, StoreError};
-use crate::stripe::income::{BUCKET_MS, Basis, CLOSED_AFTER_MS, Cell, Deltas, Sums, bucket, of_transaction};
+use crate::stripe::income::{BUCKET_MS, Basis, CLOSED_AFTER_MS, Cell, Deltas, Sums, bucket, of_movement, of_transaction};
 use crate::stripe::zone::Period;
 
 const ADD: &str = "INSERT INTO stripe_income (bucket_ms, account, livemode, basis, balance_type, currency, category, facts, amount, fee, net) \
@@ -130,6 +131,13 @@ fn recompute(conn: &Connection) -> Result<(u64, Deltas)> {
         facts += 1;
         let parts = of_transaction(&transaction(row)?, row.get("refunds")?);
         said.add(parts).map_err(|overflow| StoreError::Conflict(Conflict::Money(overflow)))?;
+    }
+    let mut statement = conn.prepare(&format!("SELECT account, livemode, {MOVEMENT_COLUMNS} FROM stripe_balance_transactions"))?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        facts += 1;
+        let part = of_movement(&owner(row)?, &movement(row)?);
+        said.add([part]).map_err(|overflow| StoreError::Conflict(Conflict::Money(overflow)))?;
     }
     Ok((facts, said))
 }

@@ -1,10 +1,10 @@
 //! What is kept of Stripe: events through the writer with their tasks, objects joined in the writer's transaction, income beside both.
 
 mod events;
-mod income;
+pub(super) mod income;
 mod row;
-mod transactions;
-mod wanted;
+pub(super) mod transactions;
+pub(super) mod wanted;
 
 use async_trait::async_trait;
 

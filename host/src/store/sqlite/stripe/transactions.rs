@@ -13,10 +13,10 @@ use crate::store::{Conflict, Result, StoreError};
 use crate::stripe::plan::{Known, charges_of, plan};
 use crate::stripe::transaction::{Key, Transaction};
 
-pub(super) struct Apply {
-    pub(super) seen: Vec<Transaction>,
-    pub(super) named: Vec<Key>,
-    pub(super) now: UnixMs,
+pub(in crate::store::sqlite) struct Apply {
+    pub(in crate::store::sqlite) seen: Vec<Transaction>,
+    pub(in crate::store::sqlite) named: Vec<Key>,
+    pub(in crate::store::sqlite) now: UnixMs,
 }
 
 impl Verb for Apply {

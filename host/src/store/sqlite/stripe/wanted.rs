@@ -14,14 +14,17 @@ use crate::store::stored::damaged;
 use crate::stripe::plan::Wanted;
 
 /// Adds and removes; how many are new.
-pub(super) fn change(tx: &Tx<'_>, wanted: &BTreeSet<Wanted>, settled: &BTreeSet<Wanted>, now: UnixMs) -> Result<usize> {
+pub(in crate::store::sqlite) fn change(tx: &Tx<'_>, wanted: &BTreeSet<Wanted>, settled: &BTreeSet<Wanted>, now: UnixMs) -> Result<usize> {
     for one in settled {
         remove(tx, one)?;
     }
     let mut added = 0;
     for one in wanted {
         added += tx.execute(
-            "INSERT INTO stripe_wanted (account, livemode, object, id, reason, due_at_ms) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            // A movement that is on record need not be fetched, whichever of the two was seen first.
+            "INSERT INTO stripe_wanted (account, livemode, object, id, reason, due_at_ms) SELECT ?1, ?2, ?3, ?4, ?5, ?6 \
+             WHERE ?5 <> 'movement' OR NOT EXISTS (SELECT 1 FROM stripe_balance_transactions WHERE account = ?1 AND livemode = ?2 AND id = ?4) \
+             ON CONFLICT DO NOTHING",
             params![one.owner.account, one.owner.livemode, one.object, one.id, one.reason.name(), now.0],
         )?;
     }
