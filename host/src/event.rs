@@ -9,6 +9,7 @@ use serde::Serialize;
 use tokio::sync::{Notify, broadcast};
 
 use crate::clock::UnixMs;
+use crate::finding::{Change, FindingId, FindingState};
 use crate::task::{AiModel, Outcome, Priority, TaskId, TaskState, TaskType};
 
 /// One thing that happened to a task.
@@ -51,6 +52,17 @@ pub enum EventKind {
         fraction: f32,
         /// The guest's own words, shortened.
         note: String,
+    },
+    /// It found something, or found it gone.
+    Finding {
+        /// What was found.
+        finding: FindingId,
+        /// `new` or `resolved`; what persists is not told again.
+        finding_state: FindingState,
+        /// What kind of thing.
+        finding_kind: String,
+        /// How bad, 0 to 100.
+        severity: u8,
     },
 }
 
@@ -120,6 +132,19 @@ impl EventBus {
         ring.events.push_back(Arc::clone(&event));
         // An error means that nobody listens at the moment.
         let _ = self.inner.sender.send(event);
+    }
+
+    /// Tells of findings that are new or gone, as something that happened to the task that found so.
+    pub fn publish_findings(&self, at: UnixMs, task: TaskId, task_type: &TaskType, ai_model: Option<&AiModel>, changes: &[Change]) {
+        for finding in changes.iter().filter(|change| !matches!(change, Change::Persists(_))).map(Change::finding) {
+            let kind = EventKind::Finding {
+                finding: finding.id,
+                finding_state: finding.state,
+                finding_kind: finding.kind.as_str().to_owned(),
+                severity: finding.severity,
+            };
+            self.publish(at, task, task_type, ai_model, kind);
+        }
     }
 
     /// Everything published from now on.
@@ -226,6 +251,8 @@ pub struct Bells {
     pub urgent: Notify,
     /// A running task was asked to stop.
     pub cancel: Notify,
+    /// A schedule was changed.
+    pub schedules: Notify,
 }
 
 impl Bells {

@@ -4,6 +4,8 @@
 
 mod anomaly;
 mod api;
+mod breaks;
+mod findings;
 mod guests;
 mod host;
 mod hostile;
@@ -11,5 +13,7 @@ mod ledger;
 mod plugins;
 mod runtime;
 mod runtime_wasi;
+mod schedules;
 mod store;
 mod tidy;
+mod watch;

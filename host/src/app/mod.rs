@@ -1,6 +1,7 @@
 //! The composition root: it knows every concrete type, puts them together, and takes them apart again.
 
 mod plugins;
+mod scorer;
 mod stripe;
 
 pub use plugins::{LoadError, Plugins};
@@ -16,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use self::scorer::SandboxScorer;
 use self::stripe::StripeParts;
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{AuthMode, Config, StripeMode};
@@ -24,6 +26,7 @@ use crate::http::{self, ApiConfig, ApiState, StripeEndpoint, TaskDefaults};
 use crate::limits::Limit;
 use crate::metrics::Metrics;
 use crate::native::stripe_event::ProcessStripeEvent;
+use crate::native::watch::Watch;
 use crate::registry::Registry;
 use crate::runtime::{Runtime, RuntimeConfig};
 use crate::scheduler::{self, SchedulerConfig, SchedulerParts};
@@ -68,14 +71,16 @@ impl Host {
             changing: tokio::sync::Mutex::new(()),
         });
         let StripeParts { tasks, checkouts } = StripeParts::new(&config, &store, &clock)?;
-        plugins.add_native(native_tasks(&store, &clock).into_iter().chain(tasks).collect())?;
+        let events = EventBus::new(config.http.event_ring);
+        let scorer = SandboxScorer::new(Arc::clone(&registry), Arc::clone(&runtime), config.ceilings())?;
+        plugins.add_native(native_tasks(&store, scorer, &events, &clock).into_iter().chain(tasks).collect())?;
         plugins.load_all().await?;
 
         let parts = SchedulerParts {
             store: Arc::clone(&store),
             runtime,
             registry: Arc::clone(&registry),
-            events: EventBus::new(config.http.event_ring),
+            events,
             bells,
             metrics: Arc::new(Metrics::new()),
             clock: Arc::clone(&clock),
@@ -125,8 +130,11 @@ impl Host {
 }
 
 /// What this host runs itself.
-fn native_tasks(store: &Arc<dyn Store>, clock: &SharedClock) -> Vec<Arc<dyn NativeTask>> {
-    vec![Arc::new(ProcessStripeEvent { store: Arc::clone(store), clock: Arc::clone(clock) })]
+fn native_tasks(store: &Arc<dyn Store>, scorer: SandboxScorer, events: &EventBus, clock: &SharedClock) -> Vec<Arc<dyn NativeTask>> {
+    vec![
+        Arc::new(ProcessStripeEvent { store: Arc::clone(store), clock: Arc::clone(clock) }),
+        Arc::new(Watch { store: Arc::clone(store), scorer: Arc::new(scorer), events: events.clone(), clock: Arc::clone(clock) }),
+    ]
 }
 
 /// The database's file.

@@ -21,6 +21,7 @@ use super::problem::{Answer, ProblemBody};
 use super::query::Query;
 use crate::clock::Sleep;
 use crate::event::{Event, EventKind, Missed};
+use crate::finding::FindingState;
 use crate::task::{Outcome, TaskId, TaskState};
 
 /// The data of a `state` or `progress` event.
@@ -49,9 +50,21 @@ pub(super) struct EventView<'a> {
     /// In a `progress` event: the plugin's own words.
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<&'a str>,
+    /// In a `finding` event: the id of what the task found, or found gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    finding: Option<String>,
+    /// In a `finding` event: what kind of thing it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    finding_kind: Option<&'a str>,
+    /// In a `finding` event: `new` or `resolved`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    finding_state: Option<FindingState>,
+    /// In a `finding` event: how bad it is, 0 to 100.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    severity: Option<u8>,
 }
 
-/// Follow what happens to tasks. Events are named `state`, `progress`, `heartbeat`, and `resync` when some were missed: then look anew.
+/// Follow what happens to tasks. Events are named `state`, `progress`, `finding`, `heartbeat`, and `resync` when some were missed: then look anew.
 #[utoipa::path(get, path = "/v1/events", tag = "events", operation_id = "follow_events",
     params(("task" = Option<String>, Query, description = "only events of this task"),
         ("Last-Event-ID" = Option<String>, Header, description = "the id of the last event that was seen: those after it come first")),
@@ -158,6 +171,10 @@ impl Stream {
             outcome: None,
             fraction: None,
             note: None,
+            finding: None,
+            finding_kind: None,
+            finding_state: None,
+            severity: None,
         };
         let name = match &event.kind {
             EventKind::State { state, attempt, outcome } => {
@@ -167,6 +184,11 @@ impl Stream {
             EventKind::Progress { fraction, note } => {
                 (view.fraction, view.note) = (Some(*fraction), Some(note.as_str()));
                 "progress"
+            }
+            EventKind::Finding { finding, finding_kind, finding_state, severity } => {
+                (view.finding, view.finding_kind) = (Some(finding.to_string()), Some(finding_kind.as_str()));
+                (view.finding_state, view.severity) = (Some(*finding_state), Some(*severity));
+                "finding"
             }
         };
         // JSON has no line breaks in it, so one data line is enough.

@@ -7,6 +7,7 @@ mod blobs;
 mod body;
 mod config;
 mod events;
+mod findings;
 mod health;
 mod income;
 mod json;
@@ -183,6 +184,8 @@ fn read_routes() -> Routes {
         .routes(routes!(plugins::list))
         .routes(routes!(income::read))
         .routes(routes!(payments::order))
+        .routes(routes!(findings::list))
+        .routes(routes!(findings::get))
 }
 
 fn admin_routes() -> Routes {
@@ -200,6 +203,9 @@ fn admin_routes() -> Routes {
         .routes(routes!(admin::routes::list))
         .routes(routes!(admin::stripe::import))
         .routes(routes!(admin::stripe::quarantine))
+        .routes(routes!(admin::findings::acknowledge, admin::findings::withdraw))
+        .routes(routes!(admin::schedules::list))
+        .routes(routes!(admin::schedules::put, admin::schedules::pause, admin::schedules::remove))
 }
 
 /// What proves itself by a signature instead of a token.

@@ -223,6 +223,7 @@ impl From<Conflict> for Problem {
             Conflict::TooManyLanes { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, Code::TooManyLanes, detail).at("task_type"),
             Conflict::TooManyTenants { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, Code::TooManyTenants, detail).at("tenant"),
             Conflict::NoSuchBlob { index, input } => Self::invalid_field(format!("tasks[{index}].inputs.{input}.blob"), detail),
+            Conflict::TooManySchedules { .. } => Self::invalid_field("body", detail),
             Conflict::LeaseLost | Conflict::Money(_) => Self::internal(&detail),
         }
     }

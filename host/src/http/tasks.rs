@@ -311,11 +311,11 @@ fn text_bytes(task: &Task) -> usize {
 }
 
 /// Cursors are opaque: clients that take them apart would break when the order of listings changes.
-fn write_cursor(position: i64) -> String {
+pub(super) fn write_cursor(position: i64) -> String {
     format!("c{position:x}")
 }
 
-fn read_cursor(text: &str) -> Answer<i64> {
+pub(super) fn read_cursor(text: &str) -> Answer<i64> {
     let position = text.strip_prefix('c').and_then(|hex| i64::from_str_radix(hex, 16).ok()).filter(|position| *position >= 0);
     position.ok_or_else(|| Problem::invalid_field("cursor", "this is not a cursor; send next_cursor of the page before, as it is"))
 }

@@ -3,3 +3,4 @@
 pub mod stripe_event;
 pub mod stripe_repair;
 pub mod stripe_sync;
+pub mod watch;

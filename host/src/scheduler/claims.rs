@@ -80,7 +80,11 @@ pub(super) async fn return_overdue(shared: Arc<Shared>, stopped: CancellationTok
             () = stopped.cancelled() => return,
             () = shared.queue.filled() => {}
         }
-        shared.parts.clock.sleep(WAIT_MAX).await;
+        tokio::select! {
+            // What still waits then is given back by `drain`.
+            () = stopped.cancelled() => return,
+            () = shared.parts.clock.sleep(WAIT_MAX) => {}
+        }
         let overdue = shared.queue.overdue();
         if !overdue.is_empty() {
             tracing::debug!(tasks = overdue.len(), "gave back tasks that no slot took in time");

@@ -65,6 +65,9 @@ async fn record(shared: &Shared, runs: Vec<EndedRun>) {
                 };
                 let kind = EventKind::State { state, attempt: facts.attempt, outcome: Some(finish.outcome) };
                 shared.parts.events.publish(finish.finished_at, facts.id, &facts.lane.task_type, facts.lane.ai_model.as_ref(), kind);
+                if state == TaskState::Succeeded && facts.lane.task_type.as_str() == crate::stripe::breaks::TASK_TYPE {
+                    shared.reconciled.notify_one();
+                }
             }
             Finished::Stale => {
                 shared.parts.metrics.stale_results.inc();

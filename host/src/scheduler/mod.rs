@@ -8,9 +8,12 @@
 //! * `attempt`: one attempt from claim to outcome; `native`: the same for what the host runs itself.
 //! * `finisher`: records ends in batches.
 //! * `lease`: heartbeat, cancellation, taking back what dead hosts held.
+//! * `schedules`: submits what the clock says is due.
+//! * `breaks`: turns what reconciliations left behind into findings.
 //! * `janitor`: retention.
 
 mod attempt;
+mod breaks;
 mod claims;
 mod finisher;
 mod held;
@@ -20,6 +23,7 @@ mod local_queue;
 mod native;
 mod ports;
 mod run_ahead;
+mod schedules;
 mod threads;
 
 use std::sync::Arc;
@@ -29,7 +33,7 @@ use parking_lot::Mutex;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::SharedClock;
@@ -96,13 +100,15 @@ struct Shared {
     queue: local_queue::LocalQueue,
     held: held::Held,
     jitter: Mutex<SmallRng>,
+    /// Rung when a reconciliation has succeeded.
+    reconciled: Notify,
 }
 
 /// Runs tasks until `shutdown`, then lets running ones end or gives them back. Returns when everything it started has stopped.
 pub async fn run(config: SchedulerConfig, parts: SchedulerParts, shutdown: CancellationToken) {
     let queue = local_queue::LocalQueue::new(config.slots, config.run_ahead, Arc::clone(&parts.clock));
     let jitter = Mutex::new(SmallRng::seed_from_u64(config.jitter_seed));
-    let shared = Arc::new(Shared { config, parts, queue, held: held::Held::default(), jitter });
+    let shared = Arc::new(Shared { config, parts, queue, held: held::Held::default(), jitter, reconciled: Notify::new() });
 
     lease::take_over(&shared).await;
     let (ended, ends) = mpsc::channel(finisher::ENDS_MAX);
@@ -113,8 +119,13 @@ pub async fn run(config: SchedulerConfig, parts: SchedulerParts, shutdown: Cance
     let lease = tokio::spawn(lease::run(Arc::clone(&shared), stopped.clone()));
     let janitor = tokio::spawn(janitor::run(Arc::clone(&shared), stopped.clone()));
     let returns = tokio::spawn(claims::return_overdue(Arc::clone(&shared), stopped.clone()));
+    // A host that takes nothing on any more leaves what becomes due to another, or to its own next start.
+    let schedules = tokio::spawn(schedules::run(Arc::clone(&shared), shutdown.clone()));
+
+    let breaks = tokio::spawn(breaks::run(Arc::clone(&shared), stopped.clone()));
 
     claims::run(&shared, &shutdown).await;
+    joined("schedules", schedules.await);
     claims::drain(&shared).await;
     shared.queue.close();
     drop(ended);
@@ -123,6 +134,7 @@ pub async fn run(config: SchedulerConfig, parts: SchedulerParts, shutdown: Cance
     stopped.cancel();
     joined("lease keeper", lease.await);
     joined("janitor", janitor.await);
+    joined("breaks", breaks.await);
     joined("returns", returns.await);
 }
 

@@ -1,18 +1,26 @@
 //! Where tasks are kept. The verbs are few, coarse and batch-first; each database answers them in its own tongue, and one
 //! conformance suite holds all of them to the same behaviour. The only users of rusqlite and sqlx are below this module.
 
+mod findings;
 pub mod ledger;
 mod migration;
 pub mod orders;
 pub mod postgres;
+mod schedules;
 mod sharing;
 pub mod sqlite;
+mod stats;
 mod stored;
 pub mod stripe;
 pub mod tables;
+mod whole;
 
+pub use self::findings::{FindingFilter, FindingPage, FindingStore, Reported};
 pub use self::migration::MigrationReport;
+pub use self::schedules::{Advance, DueSchedules, NewSchedule, ScheduleStore};
 pub use self::sharing::{HostShown, RunningShown, TenantShare};
+pub use self::stats::{STATS_BUCKET, StatsPage, StatsStore, TaskStats};
+pub use self::whole::{SideStore, Store};
 
 use std::sync::Arc;
 
@@ -21,10 +29,6 @@ use bytes::Bytes;
 
 use crate::clock::UnixMs;
 use crate::limits::LimitSet;
-use crate::store::ledger::LedgerStore;
-use crate::store::orders::OrderStore;
-use crate::store::stripe::{IncomeStore, StripeStore};
-use crate::store::tables::TableStore;
 use crate::stripe::income::Overflow;
 use crate::task::fair::Service;
 use crate::task::{
@@ -79,6 +83,12 @@ pub enum Conflict {
         index: usize,
         /// The input's name.
         input: String,
+    },
+    /// There would be more schedules than there may be.
+    #[error("there are {max} schedules already, which is the limit; remove some first")]
+    TooManySchedules {
+        /// The limit.
+        max: u32,
     },
     /// The claim this write belongs to is no longer held.
     #[error("the lease on this task was lost")]
@@ -470,16 +480,4 @@ pub trait AdminStore: Send + Sync + 'static {
     async fn remove_token(&self, id: uuid::Uuid) -> Result<bool>;
     /// Whether the database answers.
     async fn ping(&self) -> Result<()>;
-}
-
-/// What may be opened beside a running host, by commands.
-pub trait SideStore: AdminStore + IncomeStore + LedgerStore {}
-
-impl<T: AdminStore + IncomeStore + LedgerStore> SideStore for T {}
-
-/// All of it: what `app` builds and hands out.
-#[async_trait]
-pub trait Store: TaskStore + BlobStore + AdminStore + StripeStore + IncomeStore + LedgerStore + OrderStore + TableStore {
-    /// Finishes what was begun and closes every connection; what was acknowledged is safe without. Verbs that come after are refused.
-    async fn close(&self);
 }

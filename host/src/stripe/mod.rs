@@ -1,5 +1,6 @@
 //! What Stripe's signatures, events, objects and reports mean, and what they say of the income. Pure: no IO, no database, no clock of its own.
 
+pub mod breaks;
 pub mod checkout;
 pub mod event;
 pub mod figures;

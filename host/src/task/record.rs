@@ -11,7 +11,7 @@ use crate::clock::UnixMs;
 use crate::limits::LimitSet;
 
 /// What a submission asks for, beside the payload. Small tasks leave most of it empty.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskPlan {
     /// Named byte streams for the guest.
     pub inputs: BTreeMap<String, InputRef>,

@@ -13,7 +13,7 @@ use super::sharing::{
 use super::support::{NOW, at, claim, finish, keyed, lane, new_task, simple, state, submit, succeed};
 
 macro_rules! conformance {
-    (on both: $($name:ident),+; on sqlite: $($sqlite:ident),+ $(,)?) => {
+    (on both: $($name:ident),+; on sqlite: $($sqlite:ident),* $(,)?) => {
         mod on_sqlite {
             $(
                 #[tokio::test]
@@ -22,7 +22,7 @@ macro_rules! conformance {
                     super::$sqlite(opened.shared()).await;
                     opened.store.close().await;
                 }
-            )+
+            )*
             $(
                 #[tokio::test]
                 async fn $name() {

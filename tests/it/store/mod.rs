@@ -1,13 +1,17 @@
 //! The store as the rest of the host sees it. What every backend must do is in `conformance`; the rest is about one of them.
 
+#[macro_use]
 mod conformance;
 mod crash;
+pub(crate) mod findings;
 mod histories;
 mod migration;
 pub(crate) mod postgres;
+pub(crate) mod schedules;
 mod settings;
 mod sharing;
 mod speed;
 pub(crate) mod sqlite;
+mod stats;
 mod stripe;
 pub(crate) mod support;

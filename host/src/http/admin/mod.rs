@@ -1,10 +1,12 @@
 //! What operators do.
 
+pub(super) mod findings;
 pub(super) mod hosts;
 pub(super) mod lanes;
 pub(super) mod limits;
 pub(super) mod plugins;
 pub(super) mod routes;
+pub(super) mod schedules;
 pub(super) mod stripe;
 pub(super) mod tenants;
 pub(super) mod tokens;

@@ -15,7 +15,7 @@ type Query<'q> = sqlx::query::Query<'q, sqlx_postgres::Postgres, PgArguments>;
 
 impl Db {
     /// Runs a statement that writes; whether it wrote anything.
-    async fn write(&self, query: Query<'_>) -> Result<bool> {
+    pub(super) async fn write(&self, query: Query<'_>) -> Result<bool> {
         let mut tx = self.begin().await?;
         let done = query.execute(&mut *tx).await?;
         self.commit(tx).await?;

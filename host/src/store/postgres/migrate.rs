@@ -29,6 +29,9 @@ pub const MIGRATIONS: &[(&str, &str)] = migrations!(
     "0008_tenants",
     "0009_stripe_ledger",
     "0010_stripe_orders",
+    "0011_schedules",
+    "0012_findings",
+    "0013_task_stats",
 );
 
 /// Held while migrating. Any number will do that other programs in the same database do not use.

@@ -222,7 +222,18 @@ const SETTLE: &str = "\
     counted AS (\
         INSERT INTO taskwarden.lane_changes (lane_id, queued, scheduled, running) \
         SELECT lane_id, count(*) FILTER (WHERE NOT is_over AND run_at_ms <= finished_at_ms), \
-               count(*) FILTER (WHERE NOT is_over AND run_at_ms > finished_at_ms), -count(*) FROM gone GROUP BY lane_id) \
+               count(*) FILTER (WHERE NOT is_over AND run_at_ms > finished_at_ms), -count(*) FROM gone GROUP BY lane_id), \
+    figures AS (\
+        INSERT INTO taskwarden.task_stats AS s (bucket_ms, lane_id, plugin, plugin_version, succeeded, failed, queue_ms, run_ms, fuel) \
+        SELECT g.finished_at_ms - g.finished_at_ms % 900000, g.lane_id, g.receipt::json ->> 'plugin', g.receipt::json ->> 'plugin_version', \
+               count(*) FILTER (WHERE g.outcome = 'succeeded'), count(*) FILTER (WHERE g.outcome <> 'succeeded'), \
+               sum((g.receipt::json ->> 'queue_ms')::bigint)::bigint, sum((g.receipt::json ->> 'run_ms')::bigint)::bigint, \
+               sum((g.receipt::json ->> 'fuel_used')::bigint)::bigint \
+        FROM gone g WHERE g.way <> 2 AND g.receipt IS NOT NULL AND g.outcome NOT IN ('cancelled', 'lost') \
+        GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4 \
+        ON CONFLICT (bucket_ms, lane_id, plugin, plugin_version) DO UPDATE SET succeeded = s.succeeded + excluded.succeeded, \
+            failed = s.failed + excluded.failed, queue_ms = s.queue_ms + excluded.queue_ms, run_ms = s.run_ms + excluded.run_ms, \
+            fuel = s.fuel + excluded.fuel) \
     SELECT seq, token, attempt, lane_id, NULL::smallint AS rank, NULL::bigint AS run_key, NULL::bigint AS due FROM gone WHERE is_over \
     UNION ALL \
     SELECT seq, token, attempt, lane_id, rank, run_key, CASE WHEN waits THEN run_at_ms END FROM again";

@@ -37,6 +37,7 @@ impl Verb for FinishBatch {
 
 /// Writes what comes after an attempt. Somebody who asked to cancel was told that it would be done: no retry comes after that.
 pub(super) fn settle(tx: &mut Tx<'_>, seq: i64, task: &RunningTask, next: Next, ended: &Ended) -> Result<()> {
+    tx.stats.count(task.lane_id, ended);
     match next {
         Next::Final(state) => tx.end(seq, task.attempt, state, ended),
         Next::RetryAt(_) if task.cancel_requested => tx.end(seq, task.attempt, TaskState::Cancelled, ended),

@@ -31,6 +31,9 @@ pub const MIGRATIONS: &[(&str, &str)] = migrations!(
     "0008_tenants",
     "0009_stripe_ledger",
     "0010_stripe_orders",
+    "0011_schedules",
+    "0012_findings",
+    "0013_task_stats",
 );
 
 /// Migrates the file at `path`, making it when it is not there. With `dry_run`, says what that would do and leaves the file as it is.

@@ -32,7 +32,7 @@ pub(super) struct Pick {
 struct Front {
     flow: Flow,
     /// Run key and number of the first tasks, in order.
-    tasks: Vec<(i64, i64)>,
+    tasks: Vec<Place>,
     /// How many of them were asked for.
     asked: usize,
     taken: usize,
@@ -52,7 +52,7 @@ impl Front {
     }
 
     /// The next task, read from the table when those in memory are used up.
-    fn next(&mut self, conn: &Connection) -> Result<Option<(i64, i64)>> {
+    fn next(&mut self, conn: &Connection) -> Result<Option<Place>> {
         if self.taken == self.tasks.len() && self.tasks.len() == self.asked {
             self.read(conn, self.asked.saturating_mul(2).max(1))?;
         }
@@ -60,8 +60,12 @@ impl Front {
     }
 }
 
+/// Run key and number of a task: the order within a tenant.
+type Place = (i64, i64);
 /// A tenant's fronts, the one with the smallest run key first; each by its index.
-type Turn = BinaryHeap<Reverse<((i64, i64), usize)>>;
+type Turn = BinaryHeap<Reverse<(Place, usize)>>;
+/// Tenants by pass, then by their most urgent task.
+type Turns = BinaryHeap<Reverse<(u64, Place, i64)>>;
 
 /// At most `max` tasks that start now, in the order in which they were picked, taken out of `ready`.
 pub(super) fn pick(tx: &mut Tx<'_>, max: u32) -> Result<Vec<Pick>> {
@@ -75,7 +79,7 @@ pub(super) fn pick(tx: &mut Tx<'_>, max: u32) -> Result<Vec<Pick>> {
         }
     }
     let head = |turn: &Turn| turn.peek().map(|Reverse((first, _))| *first);
-    let mut tenants: BinaryHeap<Reverse<(u64, (i64, i64), i64)>> =
+    let mut tenants: Turns =
         turns.iter().filter_map(|(tenant, turn)| Some(Reverse((tx.mirror.shares.pass(*tenant), head(turn)?, *tenant)))).collect();
     let mut picked = Vec::with_capacity(max.min(1024));
     while picked.len() < max

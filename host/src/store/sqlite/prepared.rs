@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use super::stats::Figures;
 use crate::store::stored::{json_unless, level_name};
 use crate::store::{Finish, Result};
 use crate::task::fair::Service;
@@ -72,6 +73,8 @@ pub(super) struct Ended {
     pub(super) outputs: Vec<Output>,
     /// What it cost.
     pub(super) service: Service,
+    /// What it counts for in the host's own figures; nothing when no guest had a part in it.
+    pub(super) figures: Option<Figures>,
 }
 
 impl Ended {
@@ -87,6 +90,7 @@ impl Ended {
             logs: Vec::new(),
             outputs: Vec::new(),
             service: Service::from_micros(0),
+            figures: None,
         }
     }
 
@@ -110,6 +114,13 @@ impl Ended {
             logs: logs.collect::<Result<_>>()?,
             service: finish.service,
             outputs: if succeeded { finish.outputs } else { Vec::new() },
+            figures: Some(Figures {
+                plugin: finish.receipt.plugin.into(),
+                plugin_version: finish.receipt.plugin_version.into(),
+                queue_ms: finish.receipt.queue_ms,
+                run_ms: finish.receipt.run_ms,
+                fuel: finish.receipt.fuel_used,
+            }),
         })
     }
 }

@@ -5,6 +5,7 @@ use rusqlite::{Connection, Params, params};
 
 use super::mirror::{Flow, LaneState, Mirror, NOBODY};
 use super::prepared::{Ended, Prepared};
+use super::stats::StatsDelta;
 use crate::store::{Conflict, Result, StoreError};
 use crate::task::fair::{Account, Estimate};
 use crate::task::{AiModel, LaneKey, TaskState};
@@ -43,6 +44,8 @@ pub(super) struct Tx<'c> {
     pub(super) conn: &'c Connection,
     pub(super) mirror: &'c mut Mirror,
     pub(super) rules: Rules,
+    /// What its attempts add to the host's own figures.
+    pub(super) stats: StatsDelta,
 }
 
 impl Tx<'_> {
@@ -239,6 +242,7 @@ impl Tx<'_> {
 
     /// Writes what the mirror counted, before the commit.
     pub(super) fn finish(&mut self) -> Result<()> {
+        std::mem::take(&mut self.stats).write(self)?;
         for (lane_id, lane) in &mut self.mirror.lanes {
             if std::mem::take(&mut lane.dirty) {
                 let mut update =

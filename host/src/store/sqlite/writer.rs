@@ -19,6 +19,7 @@ use super::checkpoint::Checkpoints;
 use super::connection::closed;
 use super::finish::GiveBack;
 use super::mirror::Mirror;
+use super::stats::StatsDelta;
 use super::tx::{Rules, Tx};
 use crate::store::{Result, StoreError};
 
@@ -277,7 +278,7 @@ impl Writer {
             Some(mirror) => mirror,
             none => none.insert(Mirror::load(&self.conn)?),
         };
-        let mut tx = Tx { conn: &self.conn, mirror, rules: self.rules };
+        let mut tx = Tx { conn: &self.conn, mirror, rules: self.rules, stats: StatsDelta::default() };
         for request in group {
             request.apply(&mut tx)?;
         }

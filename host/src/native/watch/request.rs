@@ -1,0 +1,130 @@
+//! The payload of `anomaly.watch`, and what it means once it is checked.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::clock::UnixMs;
+use crate::store::STATS_BUCKET;
+
+/// Points of one series at most: what the scorer is given, and what a finding can look back on.
+const POINTS_MAX: u64 = 10_000;
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// What may be said; everything has a default.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Request {
+    /// How much time one point of a series covers: a multiple of 15 that divides a day.
+    bucket_minutes: u64,
+    /// How far back series begin.
+    history_days: u64,
+    /// What ended longer ago than this is no longer reported. At least the time between two runs, or something falls in between.
+    recent_hours: u64,
+    /// Points with fewer attempts say nothing.
+    min_attempts: u64,
+    /// Where alerts begin, as in `anomaly.score`; its own default when left out.
+    alert_score: Option<f64>,
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Self { bucket_minutes: 60, history_days: 28, recent_hours: 24, min_attempts: 20, alert_score: None }
+    }
+}
+
+/// A request that was checked, at the time of its run.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Plan {
+    pub(super) span: Duration,
+    /// The first moment that is looked at.
+    pub(super) from: UnixMs,
+    /// The first that is not: what has begun and not ended yet is left out.
+    pub(super) to: UnixMs,
+    /// What ended before this is no longer reported.
+    pub(super) recent_from: UnixMs,
+    pub(super) min_attempts: u64,
+    pub(super) alert_score: Option<f64>,
+}
+
+impl Plan {
+    /// Reads a payload.
+    ///
+    /// # Errors
+    /// Which field is wrong and what it may be.
+    pub(super) fn read(payload: &str, now: UnixMs) -> Result<Self, String> {
+        let request: Option<Request> = serde_json::from_str(payload).map_err(|error| error.to_string())?;
+        let request = request.unwrap_or_default();
+        let span = Duration::from_secs(request.bucket_minutes.saturating_mul(60));
+        let (day_s, step_s) = (DAY.as_secs(), STATS_BUCKET.as_secs());
+        if span.is_zero() || !span.as_secs().is_multiple_of(step_s) || !day_s.is_multiple_of(span.as_secs()) {
+            return Err(format!(
+                "bucket_minutes is {}: it must be a multiple of 15 that divides a day, such as 60",
+                request.bucket_minutes
+            ));
+        }
+        let within = |name: &str, value: u64, max: u64| match value {
+            value if (1..=max).contains(&value) => Ok(value),
+            value => Err(format!("{name} is {value}: it must be from 1 to {max}")),
+        };
+        let history = DAY.saturating_mul(u32::try_from(within("history_days", request.history_days, 90)?).unwrap_or(u32::MAX));
+        if history.as_secs() / span.as_secs() > POINTS_MAX {
+            return Err(format!(
+                "history_days and bucket_minutes give more than {POINTS_MAX} points; look back less far, or use larger buckets"
+            ));
+        }
+        let recent = Duration::from_secs(within("recent_hours", request.recent_hours, request.history_days * 24)? * 3_600);
+        let to = floor(now, span);
+        Ok(Self {
+            span,
+            from: floor(to.minus(history), span),
+            to,
+            recent_from: to.minus(recent),
+            min_attempts: within("min_attempts", request.min_attempts, 1_000_000)?,
+            alert_score: request.alert_score,
+        })
+    }
+
+    /// The set that a run of this plan reports. Other buckets see other things, so they do not replace each other's.
+    pub(super) fn scope(&self) -> String {
+        format!("anomaly.watch:tasks:{}m", self.span.as_secs() / 60)
+    }
+}
+
+fn floor(at: UnixMs, span: Duration) -> UnixMs {
+    let span_ms = i64::try_from(span.as_millis()).unwrap_or(i64::MAX).max(1);
+    UnixMs(at.0.div_euclid(span_ms) * span_ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_ends_with_the_last_whole_bucket() {
+        let now = UnixMs::parse_rfc3339("2026-11-25T10:59:59Z").expect("a time");
+        let plan = Plan::read("null", now).expect("good");
+        let shown = [plan.from, plan.to, plan.recent_from].map(UnixMs::to_rfc3339);
+        assert_eq!(shown, ["2026-10-28T10:00:00.000Z", "2026-11-25T10:00:00.000Z", "2026-11-24T10:00:00.000Z"]);
+        let plan = Plan::read(r#"{"bucket_minutes": 15, "history_days": 2, "recent_hours": 1}"#, now).expect("good");
+        assert_eq!((plan.to.to_rfc3339().as_str(), plan.scope().as_str()), ("2026-11-25T10:45:00.000Z", "anomaly.watch:tasks:15m"));
+    }
+
+    #[test]
+    fn mistakes_name_the_field() {
+        for (payload, word) in [
+            (r#"{"bucket_minutes": 10}"#, "bucket_minutes"),
+            (r#"{"bucket_minutes": 0}"#, "bucket_minutes"),
+            (r#"{"bucket_minutes": 105}"#, "bucket_minutes"),
+            (r#"{"history_days": 91}"#, "history_days"),
+            (r#"{"recent_hours": 0}"#, "recent_hours"),
+            (r#"{"recent_hours": 25, "history_days": 1}"#, "recent_hours"),
+            (r#"{"min_attempts": 0}"#, "min_attempts"),
+            (r#"{"bucket": 60}"#, "bucket"),
+            ("[]", "sequence"),
+        ] {
+            let said = Plan::read(payload, UnixMs(0)).expect_err(payload);
+            assert!(said.contains(word), "{payload}: {said}");
+        }
+    }
+}
