@@ -83,7 +83,11 @@ impl Db {
                 break;
             }
             // Nothing to be had where tasks are known to be: perhaps where they are not known to be.
-            if !progress && !(tasks.is_empty() && pace.may_look() && self.sweep(pace).await?) {
+            if progress {
+                continue;
+            }
+            let found = tasks.is_empty() && pace.may_look() && self.sweep(pace).await?;
+            if !found {
                 break;
             }
         }
@@ -239,9 +243,12 @@ async fn free_slots(conn: &mut PgConnection, lanes: &[i32]) -> Result<HashMap<i3
     Ok(caps.into_iter().map(|(lane_id, paused, cap)| (lane_id, free(lane_id, paused, cap))).collect())
 }
 
+/// A front's number, and the run keys and seqs of its first tasks.
+type ShownRow = (i64, Option<Vec<i64>>, Option<Vec<i64>>);
+
 /// The first `depth` tasks of each front, in order.
 async fn show(conn: &mut PgConnection, open: &[(FrontKey, Place)], depth: usize) -> Result<Vec<Shown>> {
-    let rows: Vec<(i64, Option<Vec<i64>>, Option<Vec<i64>>)> = sqlx::query_as(
+    let rows: Vec<ShownRow> = sqlx::query_as(
         "SELECT f.ord, array_agg(r.run_key ORDER BY r.run_key, r.seq), array_agg(r.seq ORDER BY r.run_key, r.seq) \
          FROM unnest($1::int[], $2::smallint[], $3::bigint[], $4::bigint[]) WITH ORDINALITY AS f(lane_id, rank, run_key, seq, ord) \
          CROSS JOIN LATERAL (SELECT r.run_key, r.seq FROM taskwarden.ready r WHERE r.lane_id = f.lane_id AND r.rank = f.rank \
