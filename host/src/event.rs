@@ -258,10 +258,11 @@ pub struct Bells {
 impl Bells {
     /// Tasks came in, the most urgent of them with this priority.
     pub fn submitted(&self, most_urgent: Priority) {
-        self.work.notify_one();
+        // In this order: a look that `work` leads to answers both.
         if most_urgent >= Priority::High {
             self.urgent.notify_one();
         }
+        self.work.notify_one();
     }
 }
 
