@@ -81,12 +81,14 @@ async fn the_most_urgent_task_runs_first_and_types_have_their_defaults() {
     let ids = host.submit(&tasks).await.expect("the host lives");
     let names: BTreeMap<&str, &str> = ids.iter().map(String::as_str).zip(["low", "normal", "high", "background", "critical"]).collect();
     let mut events = Events::listen(&host).await;
-    // A task that keeps the only slot busy while the lanes are opened, so that all five are there to choose from.
-    let busy = submit_one(&host, json!({ "task_type": "echo", "ai_model": "busy", "payload": { "spin_fuel": 400_000_000_u64 } })).await;
+    // A task that keeps the only slot busy until the lanes are opened, so that all five are there to choose from.
+    let busy = submit_one(&host, json!({ "task_type": "echo", "ai_model": "busy", "payload": { "spin_fuel": 9_000_000_000_u64 } })).await;
     events.until(&busy, "running").await;
     for task_type in types {
         lane(&host, json!({ "task_type": task_type, "paused": false })).await;
     }
+    let cancelled = host.http.post(format!("{}/v1/tasks/{busy}/cancel", host.base)).send().await.expect("the host answers");
+    assert_eq!(cancelled.status(), 202, "it was still running");
     let mut order = Vec::new();
     while order.len() < names.len() {
         let (task, state) = events.state().await;
