@@ -70,6 +70,17 @@ macro_rules! conformance {
                 }
             )+
         }
+
+        mod on_postgres {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    let opened = crate::store::postgres::open().await;
+                    super::$name(opened.shared()).await;
+                    opened.close().await;
+                }
+            )+
+        }
     };
 }
 
