@@ -64,7 +64,10 @@ fn run(arguments: &[String]) -> anyhow::Result<()> {
             let options = soak::Options::parse(words)?;
             let workspace = Workspace::find()?;
             let components = guests::build(&workspace)?;
-            soak::on_sqlite(&host::build(&workspace, &components, host::Profile::Dev)?, &components, options)
+            let host = host::build(&workspace, &components, host::Profile::Dev)?;
+            soak::on_sqlite(&host, &components, options)?;
+            let postgres = postgres::Postgres::start(postgres::Purpose::Bench)?;
+            soak::on_postgres(&host, &components, &postgres.url(), options)
         }
         ["dist"] => {
             let workspace = Workspace::find()?;

@@ -83,9 +83,14 @@ pub(crate) fn run(workspace: &Workspace, filters: &[&str]) -> anyhow::Result<()>
     let names = [filters, &skip].concat();
     cargo_test(workspace, &mut tally, &["--lib", "--bins", "--tests"], &names, &prepare)?;
     cargo_test(workspace, &mut tally, &["--doc"], filters, &prepare)?;
+    if filters.is_empty() {
+        tally.check("soak on SQLite, short form", soak::on_sqlite(Path::new(&binary), &components, SOAK));
+        if let Ok(postgres) = &postgres {
+            tally.check("soak on Postgres, short form", soak::on_postgres(Path::new(&binary), &components, &postgres.url(), SOAK));
+        }
+    }
     drop(postgres);
     if filters.is_empty() {
-        tally.check("soak, short form", soak::on_sqlite(Path::new(&binary), &components, SOAK));
         foreign::check(workspace, Path::new(&binary), &mut tally, foreign::WhenMissing::LeaveOut);
     }
     println!("everything took {:.0} s", start.elapsed().as_secs_f32());

@@ -24,18 +24,23 @@ pub(super) struct Cluster {
     scratch: Scratch,
     hosts: Vec<Option<Host>>,
     plugin: Vec<u8>,
+    /// Of the database that the hosts share; nothing for a SQLite file.
+    database: Option<String>,
     /// Refused results of hosts that are gone; a host's own count dies with it.
     stale_before: std::cell::Cell<u64>,
 }
 
 impl Cluster {
-    pub(super) fn on_sqlite(binary: &Path, components: &Path) -> anyhow::Result<Self> {
+    /// One host, or as many as are to share the database at a URL.
+    pub(super) fn start_all(binary: &Path, components: &Path, hosts: usize, database: Option<String>) -> anyhow::Result<Self> {
         let path = components.join("ledger.wasm");
         let plugin = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let scratch = Scratch::new("soak")?;
+        let scratch = Scratch::new(if database.is_some() { "soak-postgres" } else { "soak-sqlite" })?;
         fs::create_dir_all(scratch.path().join("effects"))?;
-        let mut cluster = Self { binary: binary.to_owned(), scratch, hosts: vec![None], plugin, stale_before: std::cell::Cell::new(0) };
-        cluster.start(0)?;
+        let nobody_yet = (0..hosts).map(|_| None).collect();
+        let stale_before = std::cell::Cell::new(0);
+        let mut cluster = Self { binary: binary.to_owned(), scratch, hosts: nobody_yet, plugin, database, stale_before };
+        cluster.recover()?;
         Ok(cluster)
     }
 
@@ -43,17 +48,19 @@ impl Cluster {
         self.hosts.len()
     }
 
-    fn configuration(&self) -> String {
+    fn configuration(&self, name: &str) -> String {
         // Values of TOML are written as JSON writes them.
         let effects = json!(self.scratch.path().join("effects"));
+        let database = self.database.as_ref().map(|url| format!("database = {}\n", json!(url))).unwrap_or_default();
         format!(
-            "[auth]\nmode = \"loopback_open\"\n\n[queue]\nlease_ms = {LEASE_MS}\nlost_max = 1000\n\n[runtime]\nslots = 2\n\n[log]\nfilter = \"error\"\n\n\
+            "host_name = \"{name}\"\n{database}[auth]\nmode = \"loopback_open\"\n\n[queue]\nlease_ms = {LEASE_MS}\nlost_max = 1000\n\n[runtime]\nslots = 2\n\n[log]\nfilter = \"error\"\n\n\
              [plugins.ledger]\ndirectories = [{{ host_path = {effects}, guest_path = \"{GUEST_PATH}\", writable = true }}]\n"
         )
     }
 
     fn start(&mut self, number: usize) -> anyhow::Result<()> {
-        let host = Host::start(&self.binary, &self.scratch, &format!("host-{number}"), &self.configuration())?;
+        let name = format!("host-{number}");
+        let host = Host::start(&self.binary, &self.scratch, &name, &self.configuration(&name))?;
         host.client().install(&self.plugin)?;
         if let Some(place) = self.hosts.get_mut(number) {
             *place = Some(host);

@@ -42,8 +42,14 @@ impl Options {
 
 /// One host on SQLite: killed, stopped and started.
 pub(crate) fn on_sqlite(binary: &Path, components: &Path, options: Options) -> anyhow::Result<()> {
-    let cluster = Cluster::on_sqlite(binary, components)?;
+    let cluster = Cluster::start_all(binary, components, 1, None)?;
     run("one host on SQLite", cluster, &[Mishap::Kill, Mishap::Pause], options)
+}
+
+/// Three hosts that share a database on Postgres: killed and stopped while the others take over.
+pub(crate) fn on_postgres(binary: &Path, components: &Path, url: &str, options: Options) -> anyhow::Result<()> {
+    let cluster = Cluster::start_all(binary, components, 3, Some(url.to_owned()))?;
+    run("three hosts on Postgres", cluster, &[Mishap::Kill, Mishap::Pause], options)
 }
 
 fn run(what: &str, mut cluster: Cluster, mishaps: &[Mishap], options: Options) -> anyhow::Result<()> {
