@@ -28,7 +28,8 @@ const ENDING: usize = 4;
 const MANY: i64 = 5_000_000;
 
 fn server() -> anyhow::Result<String> {
-    std::env::var("TASKWARDEN_TEST_POSTGRES").context("TASKWARDEN_TEST_POSTGRES is not set; run this through `cargo xtask bench`")
+    let url = std::env::var_os("TASKWARDEN_TEST_POSTGRES").and_then(|url| url.into_string().ok());
+    url.context("TASKWARDEN_TEST_POSTGRES is not set; run this through `cargo xtask bench`")
 }
 
 /// A database of this name, new.

@@ -16,7 +16,7 @@ pub(crate) struct Database {
 }
 
 fn server() -> String {
-    std::env::var("TASKWARDEN_TEST_POSTGRES").expect(
+    std::env::var_os("TASKWARDEN_TEST_POSTGRES").and_then(|url| url.into_string().ok()).expect(
         "TASKWARDEN_TEST_POSTGRES is the URL of a PostgreSQL in which databases may be made; `cargo xtask test` starts one and sets it",
     )
 }
