@@ -116,7 +116,8 @@ pub(super) fn observation(
         let (onset, peak, last) = (time(&episode.onset)?, time(&episode.peak)?, time(&episode.end)?);
         let point = scored.scores.iter().find(|point| point.t == episode.peak)?;
         let end = last.plus(plan.span);
-        let speaks = (episode.ongoing || end > plan.recent_from) && metric.matters(point.value, point.expected);
+        // Not by `ongoing`: the scorer keeps an episode open for a while after the last point that was off, in case there is another.
+        let speaks = end > plan.recent_from && metric.matters(point.value, point.expected);
         let sums = buckets.get(&peak).copied().unwrap_or_default();
         let case = Case { metric, subject, point, sums, onset, peak, end, ongoing: episode.ongoing, new_versions: Vec::new() };
         speaks.then_some((episode.severity, case))

@@ -53,8 +53,11 @@ impl Plan {
     /// # Errors
     /// Which field is wrong and what it may be.
     pub(super) fn read(payload: &str, now: UnixMs) -> Result<Self, String> {
-        let request: Option<Request> = serde_json::from_str(payload).map_err(|error| error.to_string())?;
-        let request = request.unwrap_or_default();
+        // As an object or null: serde would also read a struct from a list.
+        let fields: Option<serde_json::Map<String, serde_json::Value>> =
+            serde_json::from_str(payload).map_err(|error| error.to_string())?;
+        let request = fields.map(|fields| serde_json::from_value::<Request>(fields.into()));
+        let request = request.transpose().map_err(|error| error.to_string())?.unwrap_or_default();
         let span = Duration::from_secs(request.bucket_minutes.saturating_mul(60));
         let (day_s, step_s) = (DAY.as_secs(), STATS_BUCKET.as_secs());
         if span.is_zero() || !span.as_secs().is_multiple_of(step_s) || !day_s.is_multiple_of(span.as_secs()) {
