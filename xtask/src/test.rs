@@ -8,7 +8,7 @@ use anyhow::Context;
 
 use crate::postgres::{Postgres, Purpose};
 use crate::workspace::Workspace;
-use crate::{foreign, guests, host, process, soak};
+use crate::{demo, foreign, guests, host, process, soak};
 
 /// Long enough for a few mishaps of each kind.
 const SOAK: soak::Options = soak::Options { seconds: 12, seed: 1 };
@@ -84,6 +84,7 @@ pub(crate) fn run(workspace: &Workspace, filters: &[&str]) -> anyhow::Result<()>
     cargo_test(workspace, &mut tally, &["--lib", "--bins", "--tests"], &names, &prepare)?;
     cargo_test(workspace, &mut tally, &["--doc"], filters, &prepare)?;
     if filters.is_empty() {
+        tally.check("demo", demo::run(Path::new(&binary)));
         tally.check("soak on SQLite, short form", soak::on_sqlite(Path::new(&binary), &components, SOAK));
         if let Ok(postgres) = &postgres {
             tally.check("soak on Postgres, short form", soak::on_postgres(Path::new(&binary), &components, &postgres.url(), SOAK));
