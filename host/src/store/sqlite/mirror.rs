@@ -167,6 +167,11 @@ impl Mirror {
         self.tenant_ids.get(name).copied()
     }
 
+    /// How many tenants there are.
+    pub(super) fn tenant_count(&self) -> usize {
+        self.tenant_ids.len()
+    }
+
     /// Every tenant there is, by name; nobody in particular is `None`.
     pub(super) fn tenants(&self) -> impl Iterator<Item = (i64, Option<Tenant>)> {
         self.tenant_ids.iter().map(|(name, id)| (*id, Tenant::new(name).ok()))

@@ -236,7 +236,7 @@ impl Tx<'_> {
     /// Whether so many more tenants may be made.
     pub(super) fn check_new_tenants(&self, more: usize) -> Result<()> {
         let max = self.rules.tenants_max;
-        let fits = self.mirror.tenants().count().saturating_add(more) <= usize::try_from(max).unwrap_or(usize::MAX);
+        let fits = self.mirror.tenant_count().saturating_add(more) <= usize::try_from(max).unwrap_or(usize::MAX);
         if fits || more == 0 { Ok(()) } else { Err(StoreError::Conflict(Conflict::TooManyTenants { max })) }
     }
 
