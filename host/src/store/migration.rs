@@ -4,6 +4,32 @@ use serde::Serialize;
 
 use super::{Result, StoreError};
 
+/// The migrations of a database by the name of its folder, in order, each with its text. One list, because both databases have the
+/// same ones.
+macro_rules! migrations_in {
+    ($database:literal) => {
+        $crate::store::migration::migrations_in!($database:
+            "0001_execution_tasks",
+            "0002_ai_model",
+            "0003_lanes",
+            "0004_task_records",
+            "0005_blobs",
+            "0006_administration",
+            "0007_stripe",
+            "0008_tenants",
+            "0009_stripe_ledger",
+            "0010_stripe_orders",
+            "0011_schedules",
+            "0012_findings",
+            "0013_task_stats",
+        )
+    };
+    ($database:literal: $($name:literal),+ $(,)?) => {
+        &[$(($name, include_str!(concat!("../../../../migrations/", $database, "/", $name, ".sql")))),+]
+    };
+}
+pub(super) use migrations_in;
+
 /// What a migration did, or would do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MigrationReport {

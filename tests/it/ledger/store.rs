@@ -12,6 +12,8 @@ use taskwarden::stripe::ledger::{BalanceTransaction, Origin, Owner};
 use taskwarden::stripe::payout::{ListingState, PayoutListing};
 use taskwarden::task::HostTable;
 
+use crate::store::support::on_each_store;
+
 const NOW: UnixMs = UnixMs(1_800_000_000_000);
 
 fn owner(account: &str, livemode: bool) -> Owner {
@@ -58,33 +60,7 @@ async fn rows(store: &Arc<dyn Store>, owner: &Owner) -> Vec<BalanceTransaction> 
     store.balance_transactions(query).await.unwrap()
 }
 
-macro_rules! conformance {
-    ($($name:ident),+ $(,)?) => {
-        mod on_sqlite {
-            $(
-                #[tokio::test]
-                async fn $name() {
-                    let opened = crate::store::sqlite::open().await;
-                    super::$name(opened.shared()).await;
-                    opened.store.close().await;
-                }
-            )+
-        }
-
-        mod on_postgres {
-            $(
-                #[tokio::test]
-                async fn $name() {
-                    let opened = crate::store::postgres::open().await;
-                    super::$name(opened.shared()).await;
-                    opened.close().await;
-                }
-            )+
-        }
-    };
-}
-
-conformance!(
+on_each_store!(
     rows_are_kept_once_whatever_comes_twice,
     what_contradicts_is_quarantined_and_changes_nothing,
     owners_never_meet,

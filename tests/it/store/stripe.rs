@@ -17,33 +17,7 @@ use taskwarden::stripe::transaction::Key;
 use taskwarden::stripe::zone::Period;
 use taskwarden::task::TaskState;
 
-use super::support::{NOW, at, lane, new_task};
-
-macro_rules! on_each_store {
-    ($($name:ident),+ $(,)?) => {
-        mod on_sqlite {
-            $(
-                #[tokio::test]
-                async fn $name() {
-                    let opened = crate::store::sqlite::open().await;
-                    super::$name(opened.shared()).await;
-                    opened.store.close().await;
-                }
-            )+
-        }
-
-        mod on_postgres {
-            $(
-                #[tokio::test]
-                async fn $name() {
-                    let opened = crate::store::postgres::open().await;
-                    super::$name(opened.shared()).await;
-                    opened.close().await;
-                }
-            )+
-        }
-    };
-}
+use super::support::{NOW, at, lane, new_task, on_each_store};
 
 on_each_store!(an_event_and_its_task_are_written_together_and_once, doubt_is_noted_and_settled, income_is_read_by_period_and_filter);
 

@@ -13,6 +13,34 @@ use taskwarden::task::{
     AiModel, IdempotencyKey, LaneKey, NewTask, Next, Outcome, Priority, Receipt, TaskId, TaskPlan, TaskState, TaskType, Tenant,
 };
 
+/// Runs each function of the module, which takes a fresh store, on each database.
+macro_rules! on_each_store {
+    ($($name:ident),+ $(,)?) => {
+        mod on_sqlite {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    let opened = crate::store::sqlite::open().await;
+                    super::$name(opened.shared()).await;
+                    opened.store.close().await;
+                }
+            )+
+        }
+
+        mod on_postgres {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    let opened = crate::store::postgres::open().await;
+                    super::$name(opened.shared()).await;
+                    opened.close().await;
+                }
+            )+
+        }
+    };
+}
+pub(crate) use on_each_store;
+
 pub(crate) const NOW: UnixMs = UnixMs(1_800_000_000_000);
 
 pub(crate) fn at(ms: i64) -> UnixMs {

@@ -8,31 +8,11 @@ use sqlx_postgres::PgPoolOptions;
 use sqlx_postgres::{PgConnection, PgPool};
 
 use crate::store::Result;
-use crate::store::migration::{MigrationReport, known};
+use crate::store::migration::{MigrationReport, known, migrations_in};
 use crate::store::stored::damaged;
 
-macro_rules! migrations {
-    ($($name:literal),+ $(,)?) => {
-        &[$(($name, include_str!(concat!("../../../../migrations/postgres/", $name, ".sql")))),+]
-    };
-}
-
 /// Every migration in order: its name, which begins with its number, and its text.
-pub const MIGRATIONS: &[(&str, &str)] = migrations!(
-    "0001_execution_tasks",
-    "0002_ai_model",
-    "0003_lanes",
-    "0004_task_records",
-    "0005_blobs",
-    "0006_administration",
-    "0007_stripe",
-    "0008_tenants",
-    "0009_stripe_ledger",
-    "0010_stripe_orders",
-    "0011_schedules",
-    "0012_findings",
-    "0013_task_stats",
-);
+pub const MIGRATIONS: &[(&str, &str)] = migrations_in!("postgres");
 
 /// Held while migrating. Any number will do that other programs in the same database do not use.
 const LOCK: i64 = 0x7461_736b_7761_7264;

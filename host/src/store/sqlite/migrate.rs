@@ -10,31 +10,11 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::row;
 use crate::store::Result;
-use crate::store::migration::{MigrationReport, known};
+use crate::store::migration::{MigrationReport, known, migrations_in};
 use crate::store::stored::damaged;
 
-macro_rules! migrations {
-    ($($name:literal),+ $(,)?) => {
-        &[$(($name, include_str!(concat!("../../../../migrations/sqlite/", $name, ".sql")))),+]
-    };
-}
-
 /// Every migration in order: its name, which begins with its number, and its text.
-pub const MIGRATIONS: &[(&str, &str)] = migrations!(
-    "0001_execution_tasks",
-    "0002_ai_model",
-    "0003_lanes",
-    "0004_task_records",
-    "0005_blobs",
-    "0006_administration",
-    "0007_stripe",
-    "0008_tenants",
-    "0009_stripe_ledger",
-    "0010_stripe_orders",
-    "0011_schedules",
-    "0012_findings",
-    "0013_task_stats",
-);
+pub const MIGRATIONS: &[(&str, &str)] = migrations_in!("sqlite");
 
 /// Migrates the file at `path`, making it when it is not there. With `dry_run`, says what that would do and leaves the file as it is.
 ///
