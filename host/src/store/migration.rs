@@ -22,6 +22,7 @@ macro_rules! migrations_in {
             "0011_schedules",
             "0012_findings",
             "0013_task_stats",
+            "0014_tenant_shares",
         )
     };
     ($database:literal: $($name:literal),+ $(,)?) => {

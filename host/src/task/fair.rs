@@ -97,6 +97,11 @@ impl Default for Account {
 }
 
 impl Account {
+    /// A task starts that is expected to cost so much.
+    pub fn charge(&mut self, expected: Service) {
+        self.pass = self.pass.saturating_add(self.stride(expected));
+    }
+
     fn stride(&self, service: Service) -> u64 {
         service.0.saturating_mul(u64::from(WEIGHT_MAX)) / u64::from(self.weight.clamp(1, WEIGHT_MAX))
     }
@@ -157,7 +162,7 @@ impl<K: Copy + Eq + Hash> Shares<K> {
     /// A task of this tenant starts, and is expected to cost so much. Answers with the tenant's new pass.
     pub fn charge(&mut self, tenant: K, expected: Service) -> u64 {
         let account = self.accounts.entry(tenant).or_default();
-        account.pass = account.pass.saturating_add(account.stride(expected));
+        account.charge(expected);
         account.pass
     }
 

@@ -3,6 +3,7 @@
 use sqlx::Row as _;
 
 use super::Db;
+use super::fronts::FrontKey;
 use crate::store::stored::damaged;
 use crate::store::{CancelAnswer, Result, RetryAnswer, StoreError};
 use crate::task::{TaskId, TaskState};
@@ -24,8 +25,8 @@ impl Db {
     async fn try_cancel(&self, id: TaskId, now_ms: i64) -> Result<Option<CancelAnswer>> {
         let mut tx = self.begin().await?;
         let row = sqlx::query(
-            "SELECT v.seq, v.state, v.lane_id, t.rank, v.run_key, v.run_at_ms FROM public.execution_tasks v \
-             JOIN taskwarden.tasks t ON t.seq = v.seq WHERE v.id = $1",
+            "SELECT v.seq, v.state, v.lane_id, t.rank, v.run_key, v.run_at_ms, n.tenant_id FROM public.execution_tasks v \
+             JOIN taskwarden.tasks t ON t.seq = v.seq JOIN taskwarden.tenants n ON n.name = coalesce(t.tenant, '') WHERE v.id = $1",
         )
         .bind(id.to_string())
         .fetch_optional(&mut *tx)
@@ -53,13 +54,16 @@ impl Db {
                     .await?
             }
             _ => {
-                sqlx::query("DELETE FROM taskwarden.ready WHERE lane_id = $1 AND rank = $2 AND run_key = $3 AND seq = $4")
-                    .bind(lane_id)
-                    .bind(row.try_get::<i16, _>("rank")?)
-                    .bind(row.try_get::<i64, _>("run_key")?)
-                    .bind(seq)
-                    .execute(&mut *tx)
-                    .await?
+                sqlx::query(
+                    "DELETE FROM taskwarden.ready WHERE lane_id = $1 AND rank = $2 AND run_key = $3 AND seq = $4 AND tenant_id = $5",
+                )
+                .bind(lane_id)
+                .bind(row.try_get::<i16, _>("rank")?)
+                .bind(row.try_get::<i64, _>("run_key")?)
+                .bind(seq)
+                .bind(row.try_get::<i32, _>("tenant_id")?)
+                .execute(&mut *tx)
+                .await?
             }
         };
         if removed.rows_affected() == 0 {
@@ -98,10 +102,10 @@ impl Db {
         }
         // The attempt that ended the task does not end it any more, and joins the earlier ones. Attempts keep counting, so that logs and
         // earlier attempts stay apart; the full set is granted on top.
-        let back: Option<(i64, i32, i16, i64)> = sqlx::query_as(
-            "WITH was AS (DELETE FROM taskwarden.done d USING taskwarden.tasks t \
+        let back: Option<(i64, i32, i32, i16, i64)> = sqlx::query_as(
+            "WITH was AS (DELETE FROM taskwarden.done d USING taskwarden.tasks t JOIN taskwarden.tenants n ON n.name = coalesce(t.tenant, '') \
                           WHERE t.id = $1 AND d.seq = t.seq AND d.state IN (4, 5) \
-                          RETURNING d.*, t.lane_id, t.rank, t.max_attempts, $2::bigint - t.rank * $3::bigint AS run_key), \
+                          RETURNING d.*, t.lane_id, n.tenant_id, t.rank, t.max_attempts, $2::bigint - t.rank * $3::bigint AS run_key), \
              ended AS (INSERT INTO taskwarden.task_attempts (seq, attempt, outcome, error, receipt, started_at_ms, finished_at_ms) \
                        SELECT seq, attempt, outcome, error, receipt, started_at_ms, finished_at_ms FROM was WHERE attempt > 0 \
                        ON CONFLICT DO NOTHING), \
@@ -110,9 +114,10 @@ impl Db {
                        ON CONFLICT (seq) DO UPDATE SET run_at_ms = excluded.run_at_ms, run_key = excluded.run_key, \
                            started_at_ms = excluded.started_at_ms, attempt = excluded.attempt, max_attempts = excluded.max_attempts, \
                            lost = 0, outcome = excluded.outcome, error = excluded.error, receipt = excluded.receipt), \
-             waiting AS (INSERT INTO taskwarden.ready (run_key, seq, lane_id, rank) SELECT run_key, seq, lane_id, rank FROM was), \
+             waiting AS (INSERT INTO taskwarden.ready (run_key, seq, lane_id, tenant_id, rank) \
+                         SELECT run_key, seq, lane_id, tenant_id, rank FROM was), \
              counted AS (INSERT INTO taskwarden.lane_changes (lane_id, queued, scheduled, running) SELECT lane_id, 1, 0, 0 FROM was) \
-             SELECT seq, lane_id, rank, run_key FROM was",
+             SELECT seq, lane_id, tenant_id, rank, run_key FROM was",
         )
         .bind(id.to_string())
         .bind(now_ms)
@@ -120,11 +125,11 @@ impl Db {
         .fetch_optional(&mut *tx)
         .await?;
         self.commit(tx).await?;
-        let Some((seq, lane_id, rank, run_key)) = back else {
+        let Some((seq, lane_id, tenant_id, rank, run_key)) = back else {
             // Somebody else was faster with the same.
             return Ok(RetryAnswer::NotRetryable(TaskState::Queued));
         };
-        let front = (lane_id, rank);
+        let front = FrontKey { lane_id, tenant_id, rank };
         self.fronts.lock().put_back(front, (run_key, seq));
         self.notices.arrived(&std::collections::BTreeMap::from([(front, run_key)]), None);
         Ok(RetryAnswer::Queued)

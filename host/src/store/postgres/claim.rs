@@ -13,7 +13,7 @@ use sqlx_postgres::PgConnection;
 use super::Db;
 use super::fronts::{FrontKey, Place};
 use super::group::closed;
-use super::pick::{Shown, quotas};
+use super::pick::Shown;
 use super::sweep::Pace;
 use crate::store::stored::{idempotency_key, lane_key, plan, task_id, tenant};
 use crate::store::{Claim, ClaimRequest, Claimed, ClaimedTask, Result};
@@ -103,14 +103,16 @@ impl Db {
     async fn promote(&self, now_ms: i64) -> Result<()> {
         let Some(from) = self.fronts.lock().begin_due(now_ms) else { return Ok(()) };
         let mut tx = self.begin().await?;
-        let moved: Vec<(i32, i16, i64, i64)> = sqlx::query_as(
+        let moved: Vec<(i32, i32, i16, i64, i64)> = sqlx::query_as(
             "WITH due AS (SELECT ctid FROM taskwarden.scheduled WHERE run_at_ms >= $1 AND run_at_ms <= $2 ORDER BY run_at_ms, seq LIMIT $3 \
                           FOR UPDATE SKIP LOCKED), \
-             moved AS (DELETE FROM taskwarden.scheduled s USING due WHERE s.ctid = due.ctid RETURNING s.run_key, s.seq, s.lane_id, s.rank), \
-             waiting AS (INSERT INTO taskwarden.ready (run_key, seq, lane_id, rank) SELECT run_key, seq, lane_id, rank FROM moved), \
+             moved AS (DELETE FROM taskwarden.scheduled s USING due WHERE s.ctid = due.ctid \
+                       RETURNING s.run_key, s.seq, s.lane_id, s.tenant_id, s.rank), \
+             waiting AS (INSERT INTO taskwarden.ready (run_key, seq, lane_id, tenant_id, rank) \
+                         SELECT run_key, seq, lane_id, tenant_id, rank FROM moved), \
              counted AS (INSERT INTO taskwarden.lane_changes (lane_id, queued, scheduled, running) \
                          SELECT lane_id, count(*), -count(*), 0 FROM moved GROUP BY lane_id) \
-             SELECT lane_id, rank, run_key, seq FROM moved",
+             SELECT lane_id, tenant_id, rank, run_key, seq FROM moved",
         )
         .bind(from)
         .bind(now_ms)
@@ -125,9 +127,10 @@ impl Db {
         let mut fronts = self.fronts.lock();
         fronts.advance_due(next);
         let mut ready = std::collections::BTreeMap::new();
-        for (lane_id, rank, run_key, seq) in moved {
-            fronts.put_back((lane_id, rank), (run_key, seq));
-            ready.entry((lane_id, rank)).and_modify(|lowest: &mut i64| *lowest = (*lowest).min(run_key)).or_insert(run_key);
+        for (lane_id, tenant_id, rank, run_key, seq) in moved {
+            let front = FrontKey { lane_id, tenant_id, rank };
+            fronts.put_back(front, (run_key, seq));
+            ready.entry(front).and_modify(|lowest: &mut i64| *lowest = (*lowest).min(run_key)).or_insert(run_key);
         }
         drop(fronts);
         self.notices.arrived(&ready, None);
@@ -140,33 +143,32 @@ impl Db {
             let mut fronts = self.fronts.lock();
             fronts.begin();
             let mut open: Vec<(FrontKey, Place)> = fronts.open().collect();
-            open.retain(|((lane_id, _), _)| self.lanes.get(*lane_id).is_none_or(|lane| !lane.paused && lane.cap != Some(0)));
+            open.retain(|(key, _)| self.lanes.get(key.lane_id).is_none_or(|lane| !lane.paused && lane.cap != Some(0)));
             open
         };
         if open.is_empty() || max == 0 {
             return Ok(None);
         }
         let mut tx = self.begin().await?;
-        let mut capped: Vec<i32> = open
-            .iter()
-            .map(|((lane_id, _), _)| *lane_id)
-            .filter(|lane| self.lanes.get(*lane).is_some_and(|lane| lane.cap.is_some()))
-            .collect();
+        let mut capped: Vec<i32> =
+            open.iter().map(|(key, _)| key.lane_id).filter(|lane| self.lanes.get(*lane).is_some_and(|lane| lane.cap.is_some())).collect();
         capped.dedup();
         let slots = if capped.is_empty() { HashMap::new() } else { free_slots(&mut tx, &capped).await? };
-        let open: Vec<(FrontKey, Place)> = open.into_iter().filter(|((lane_id, _), _)| slots.get(lane_id) != Some(&0)).collect();
+        let open: Vec<(FrontKey, Place)> = open.into_iter().filter(|(key, _)| slots.get(&key.lane_id) != Some(&0)).collect();
+        self.accounts.gather(open.iter().map(|(key, _)| key.tenant_id));
         let wanted: Vec<Wanted> = match open.as_slice() {
             [] => return Ok(None),
             // Nothing to compare with.
-            [((lane_id, rank), from)] => {
+            [(key, from)] => {
                 let most = u32::try_from(max).unwrap_or(u32::MAX);
-                vec![((*lane_id, *rank), *from, slots.get(lane_id).copied().unwrap_or(u32::MAX).min(most))]
+                vec![(*key, *from, slots.get(&key.lane_id).copied().unwrap_or(u32::MAX).min(most))]
             }
             _ => self.choose(&mut tx, &open, &slots, max).await?,
         };
         let rows = take(&mut tx, host_id, now_ms, &capped, &wanted).await?;
         self.commit(tx).await?;
         self.granted.add(host_id, rows.iter().map(|task| task.1.claim));
+        self.accounts.charge(rows.iter().map(|(front, task)| (*front, task.claim)));
         let mut fronts = self.fronts.lock();
         for (key, from, quota) in wanted {
             let of_front = rows.iter().filter(|(front, _)| *front == key).map(|(_, task)| (task.run_key, task.claim.seq));
@@ -179,7 +181,7 @@ impl Db {
         Ok(Some(rows.into_iter().map(|(_, task)| task).collect()))
     }
 
-    /// How many of each front belong to the smallest.
+    /// How many of each front are among those whose turn it is.
     async fn choose(
         &self,
         conn: &mut PgConnection,
@@ -188,22 +190,36 @@ impl Db {
         max: usize,
     ) -> Result<Vec<Wanted>> {
         let from: HashMap<FrontKey, Place> = open.iter().copied().collect();
-        let mut open = open.to_vec();
-        if open.len() > FRONTS_SHOWN_DEEP {
+        let mut rest = open.to_vec();
+        let mut open = rest.clone();
+        while rest.len() > FRONTS_SHOWN_DEEP {
+            open = self.accounts.next_in_turn(&rest, max);
             let mut firsts = show(conn, &open, 1).await?;
             self.close_empty(&firsts);
             firsts.retain(|front| !front.places.is_empty());
-            // The n smallest lie in the n fronts whose first ones are smallest, as far as caps let them.
+            if firsts.is_empty() {
+                // Whose turn it was has nothing after all.
+                rest.retain(|front| !open.contains(front));
+                open.clone_from(&rest);
+                continue;
+            }
+            // A tenant's n smallest lie in those n of its fronts whose first ones are smallest, as far as caps let them.
             firsts.sort_by_key(|front| front.places.first().copied());
             if slots.is_empty() {
-                firsts.truncate(max);
+                let mut kept: HashMap<i32, usize> = HashMap::new();
+                firsts.retain(|front| {
+                    let kept = kept.entry(front.key.tenant_id).or_default();
+                    *kept += 1;
+                    *kept <= max
+                });
             }
             open = firsts.into_iter().filter_map(|front| Some((front.key, *from.get(&front.key)?))).collect();
+            break;
         }
         let mut depth = max.div_ceil(open.len().max(1)).saturating_mul(2).min(max);
         loop {
             let shown = show(conn, &open, depth).await?;
-            if let Some(quotas) = quotas(&shown, slots, max) {
+            if let Some(quotas) = self.accounts.quotas(&shown, slots, max) {
                 self.close_empty(&shown);
                 return Ok(quotas.into_iter().filter_map(|(key, quota)| Some((key, *from.get(&key)?, quota))).collect());
             }
@@ -250,13 +266,14 @@ type ShownRow = (i64, Option<Vec<i64>>, Option<Vec<i64>>);
 async fn show(conn: &mut PgConnection, open: &[(FrontKey, Place)], depth: usize) -> Result<Vec<Shown>> {
     let rows: Vec<ShownRow> = sqlx::query_as(
         "SELECT f.ord, array_agg(r.run_key ORDER BY r.run_key, r.seq), array_agg(r.seq ORDER BY r.run_key, r.seq) \
-         FROM unnest($1::int[], $2::smallint[], $3::bigint[], $4::bigint[]) WITH ORDINALITY AS f(lane_id, rank, run_key, seq, ord) \
-         CROSS JOIN LATERAL (SELECT r.run_key, r.seq FROM taskwarden.ready r WHERE r.lane_id = f.lane_id AND r.rank = f.rank \
-                             AND (r.run_key, r.seq) >= (f.run_key, f.seq) ORDER BY r.run_key, r.seq LIMIT $5) r \
+         FROM unnest($1::int[], $2::int[], $3::smallint[], $4::bigint[], $5::bigint[]) WITH ORDINALITY AS f(lane_id, tenant_id, rank, run_key, seq, ord) \
+         CROSS JOIN LATERAL (SELECT r.run_key, r.seq FROM taskwarden.ready r WHERE r.lane_id = f.lane_id AND r.tenant_id = f.tenant_id AND r.rank = f.rank \
+                             AND (r.run_key, r.seq) >= (f.run_key, f.seq) ORDER BY r.run_key, r.seq LIMIT $6) r \
          GROUP BY f.ord",
     )
-    .bind(open.iter().map(|((lane_id, _), _)| *lane_id).collect::<Vec<_>>())
-    .bind(open.iter().map(|((_, rank), _)| *rank).collect::<Vec<_>>())
+    .bind(open.iter().map(|(key, _)| key.lane_id).collect::<Vec<_>>())
+    .bind(open.iter().map(|(key, _)| key.tenant_id).collect::<Vec<_>>())
+    .bind(open.iter().map(|(key, _)| key.rank).collect::<Vec<_>>())
     .bind(open.iter().map(|(_, from)| from.0).collect::<Vec<_>>())
     .bind(open.iter().map(|(_, from)| from.1).collect::<Vec<_>>())
     .bind(i64::try_from(depth).unwrap_or(i64::MAX))
@@ -285,28 +302,30 @@ async fn take(
 ) -> Result<Vec<(FrontKey, ClaimedTask)>> {
     let rows = sqlx::query(
         "WITH picked AS (\
-             SELECT r.ctid FROM unnest($3::int[], $4::smallint[], $5::bigint[], $6::bigint[], $7::int[]) AS f(lane_id, rank, run_key, seq, quota) \
-             JOIN taskwarden.lanes l ON l.lane_id = f.lane_id AND NOT l.paused AND (l.concurrency_cap IS NULL OR f.lane_id = ANY($8)) \
+             SELECT r.ctid FROM unnest($3::int[], $4::int[], $5::smallint[], $6::bigint[], $7::bigint[], $8::int[]) \
+                  AS f(lane_id, tenant_id, rank, run_key, seq, quota) \
+             JOIN taskwarden.lanes l ON l.lane_id = f.lane_id AND NOT l.paused AND (l.concurrency_cap IS NULL OR f.lane_id = ANY($9)) \
              JOIN taskwarden.hosts h ON h.host_id = $1 \
-             CROSS JOIN LATERAL (SELECT q.ctid FROM taskwarden.ready q WHERE q.lane_id = f.lane_id AND q.rank = f.rank \
+             CROSS JOIN LATERAL (SELECT q.ctid FROM taskwarden.ready q WHERE q.lane_id = f.lane_id AND q.tenant_id = f.tenant_id AND q.rank = f.rank \
                                  AND (q.run_key, q.seq) >= (f.run_key, f.seq) ORDER BY q.run_key, q.seq LIMIT f.quota \
                                  FOR UPDATE SKIP LOCKED) r), \
-         taken AS (DELETE FROM taskwarden.ready r USING picked WHERE r.ctid = picked.ctid RETURNING r.run_key, r.seq, r.lane_id, r.rank), \
+         taken AS (DELETE FROM taskwarden.ready r USING picked WHERE r.ctid = picked.ctid RETURNING r.run_key, r.seq, r.lane_id, r.tenant_id, r.rank), \
          claimed AS MATERIALIZED (\
-             SELECT k.seq, nextval('taskwarden.claim_token') AS token, k.lane_id, k.rank, k.run_key, t.id, t.payload, t.inputs, t.tags, \
+             SELECT k.seq, nextval('taskwarden.claim_token') AS token, k.lane_id, k.tenant_id, k.rank, k.run_key, t.id, t.payload, t.inputs, t.tags, \
                     t.limits, coalesce(p.attempt, 0) + 1 AS attempt, coalesce(p.max_attempts, t.max_attempts) AS max_attempts, \
                     coalesce(p.lost, 0) AS lost, t.tenant, t.idempotency_key, coalesce(p.run_at_ms, t.run_at_ms) AS ready_at_ms \
              FROM taken k JOIN taskwarden.tasks t USING (seq) LEFT JOIN taskwarden.progress p USING (seq)), \
-         started AS (INSERT INTO taskwarden.running (seq, token, started_at_ms, host_id, lane_id, attempt) \
-                     SELECT seq, token, $2, $1, lane_id, attempt FROM claimed), \
+         started AS (INSERT INTO taskwarden.running (seq, token, started_at_ms, host_id, lane_id, tenant_id, attempt) \
+                     SELECT seq, token, $2, $1, lane_id, tenant_id, attempt FROM claimed), \
          counted AS (INSERT INTO taskwarden.lane_changes (lane_id, queued, scheduled, running) \
                      SELECT lane_id, -count(*), 0, count(*) FROM taken GROUP BY lane_id) \
          SELECT c.*, l.task_type, l.ai_model FROM claimed c JOIN taskwarden.lanes l USING (lane_id)",
     )
     .bind(host_id)
     .bind(now_ms)
-    .bind(wanted.iter().map(|((lane_id, _), ..)| *lane_id).collect::<Vec<_>>())
-    .bind(wanted.iter().map(|((_, rank), ..)| *rank).collect::<Vec<_>>())
+    .bind(wanted.iter().map(|(key, ..)| key.lane_id).collect::<Vec<_>>())
+    .bind(wanted.iter().map(|(key, ..)| key.tenant_id).collect::<Vec<_>>())
+    .bind(wanted.iter().map(|(key, ..)| key.rank).collect::<Vec<_>>())
     .bind(wanted.iter().map(|(_, from, _)| from.0).collect::<Vec<_>>())
     .bind(wanted.iter().map(|(_, from, _)| from.1).collect::<Vec<_>>())
     .bind(wanted.iter().map(|(.., quota)| i32::try_from(*quota).unwrap_or(i32::MAX)).collect::<Vec<_>>())
@@ -334,5 +353,5 @@ fn claimed_task(row: &sqlx_postgres::PgRow) -> Result<(FrontKey, ClaimedTask)> {
         idempotency_key: idempotency_key(row.try_get("idempotency_key")?),
         ready_at: crate::clock::UnixMs(row.try_get("ready_at_ms")?),
     };
-    Ok(((row.try_get("lane_id")?, rank), task))
+    Ok((FrontKey { lane_id: row.try_get("lane_id")?, tenant_id: row.try_get("tenant_id")?, rank }, task))
 }

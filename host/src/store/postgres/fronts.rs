@@ -1,6 +1,6 @@
 //! From where the next claim looks.
 //!
-//! A front is the ready tasks of one lane and one rank, in the order of their run keys. Within it, claims go on from where the last
+//! A front is the ready tasks of one lane, one tenant and one rank, in the order of their run keys. Within it, claims go on from where the last
 //! one ended, so that they never pass again over rows that were deleted but that an old snapshot somewhere in the database keeps from
 //! being cleaned away. What turns up behind that point has to say so:
 //!
@@ -15,8 +15,20 @@ use std::collections::BTreeMap;
 /// A place in a front: run key and seq.
 pub(super) type Place = (i64, i64);
 
-/// Lane and rank.
-pub(super) type FrontKey = (i32, i16);
+/// Whose tasks they are, and how urgent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct FrontKey {
+    pub(super) lane_id: i32,
+    /// 0 is nobody in particular.
+    pub(super) tenant_id: i32,
+    pub(super) rank: i16,
+}
+
+impl FrontKey {
+    pub(super) fn new(lane_id: i32, tenant_id: i32, rank: i16) -> Self {
+        Self { lane_id, tenant_id, rank }
+    }
+}
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Front {
@@ -54,11 +66,12 @@ impl Fronts {
         lower(&mut self.due_put_back_ms, run_at_ms);
     }
 
-    /// A claim is about to begin; there is one at a time.
+    /// A claim is about to begin; there is one at a time. Fronts with nothing in them are forgotten.
     pub(super) fn begin(&mut self) {
-        for front in self.fronts.values_mut() {
+        self.fronts.retain(|_, front| {
             front.put_back = None;
-        }
+            front.from.is_some()
+        });
     }
 
     /// The next scheduled task may be gone.
@@ -116,7 +129,7 @@ mod tests {
 
     use super::*;
 
-    const KEY: FrontKey = (1, 2);
+    const KEY: FrontKey = FrontKey { lane_id: 1, tenant_id: 0, rank: 2 };
 
     /// A claim between its beginning and its end.
     struct Claim {

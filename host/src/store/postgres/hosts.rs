@@ -100,7 +100,9 @@ impl Db {
         }
         answer.held.sort_unstable();
         answer.cancel.sort_unstable();
-        self.granted.remove(granted.into_iter().filter(|claim| answer.held.binary_search(claim).is_err()));
+        let lost: Vec<Claim> = granted.into_iter().filter(|claim| answer.held.binary_search(claim).is_err()).collect();
+        self.accounts.forget(lost.iter().copied());
+        self.granted.remove(lost);
         Ok(answer)
     }
 
@@ -142,7 +144,7 @@ impl Db {
         let mut tx = self.begin().await?;
         let settled = settle(&mut tx, self.step_ms(), &back.iter().collect::<Vec<_>>()).await?;
         self.commit(tx).await?;
-        self.granted.remove(back.iter().map(|settle| settle.claim));
+        self.ended(back.iter());
         self.requeued(&settled.requeued);
         Ok(())
     }
@@ -213,7 +215,7 @@ impl Db {
             .await?;
         }
         self.commit(tx).await?;
-        self.granted.remove(lost.iter().map(|settle| settle.claim));
+        self.ended(lost.iter());
         self.requeued(&settled.requeued);
         Ok(ids)
     }

@@ -1,12 +1,13 @@
 //! Lanes: known to every host by heart, made and changed in the database.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use parking_lot::RwLock;
-use sqlx::Row as _;
+use sqlx::{AssertSqlSafe, Row as _};
 use sqlx_postgres::PgConnection;
 
 use super::Db;
+use super::fronts::{FrontKey, Place};
 use crate::clock::UnixMs;
 use crate::store::stored::{damaged, lane_key};
 use crate::store::{Conflict, Lane, LanePatch, Result, StoreError};
@@ -16,6 +17,21 @@ use crate::task::{AiModel, LaneKey};
 const LOCK: i64 = 0x7461_736b_6c61_6e65;
 /// Changes are added up once there are more rows of them than this.
 const CHANGES_MAX: i64 = 2_000;
+/// Tables of changes, and how each is added up. What a host that is gone served is left out: whoever had to hear of it has.
+const ADDED_UP: [(&str, &str); 2] = [
+    (
+        "lane_changes",
+        "WITH old AS (DELETE FROM taskwarden.lane_changes RETURNING lane_id, queued, scheduled, running) \
+         INSERT INTO taskwarden.lane_changes (lane_id, queued, scheduled, running) \
+         SELECT lane_id, sum(queued), sum(scheduled), sum(running) FROM old GROUP BY lane_id",
+    ),
+    (
+        "tenant_service",
+        "WITH old AS (DELETE FROM taskwarden.tenant_service RETURNING host_id, tenant_id, service_us) \
+         INSERT INTO taskwarden.tenant_service (host_id, tenant_id, service_us) \
+         SELECT host_id, tenant_id, sum(service_us) FROM old JOIN taskwarden.hosts USING (host_id) GROUP BY 1, 2",
+    ),
+];
 
 /// What a claim has to know of a lane.
 #[derive(Debug, Clone, Copy)]
@@ -101,7 +117,7 @@ impl Db {
     pub(super) async fn read_lanes(&self, only: Option<i32>) -> Result<Vec<Lane>> {
         self.add_up_changes().await?;
         let mut tx = self.begin_read().await?;
-        // "First" is by run key: the task that will start next. One seek per lane and rank, from where this host knows that they begin.
+        // "First" is by run key: the task that will start next. One seek for each front, from where this host knows that it begins.
         let rows = sqlx::query(
             "SELECT l.lane_id, l.task_type, l.ai_model, l.paused, l.concurrency_cap, l.weight, \
                     coalesce(c.queued, 0)::bigint AS queued, coalesce(c.scheduled, 0)::bigint AS scheduled, coalesce(c.running, 0)::bigint AS running \
@@ -114,7 +130,6 @@ impl Db {
         .fetch_all(&mut *tx)
         .await?;
         let mut lanes = Vec::with_capacity(rows.len());
-        let mut sought = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for row in rows {
             let lane_id: i32 = row.try_get("lane_id")?;
             let count = |name: &str| row.try_get::<i64, _>(name).map(|count| u64::try_from(count).unwrap_or_default());
@@ -129,54 +144,54 @@ impl Db {
                 running: count("running")?,
                 oldest_ready_at: None,
             };
-            if lane.queued > 0 {
-                let fronts = self.fronts.lock();
-                for rank in 0..5_i16 {
-                    let (key, seq) = fronts.from((lane_id, rank)).unwrap_or((i64::MIN, 0));
-                    sought.0.push(lane_id);
-                    sought.1.push(rank);
-                    sought.2.push(key);
-                    sought.3.push(seq);
-                }
-            }
             lanes.push((lane_id, lane));
+        }
+        let waiting: HashSet<i32> = lanes.iter().filter(|(_, lane)| lane.queued > 0).map(|(lane_id, _)| *lane_id).collect();
+        let mut sought = self.fronts_of(&waiting);
+        if waiting.iter().any(|lane_id| !sought.iter().any(|(key, _)| key.lane_id == *lane_id)) {
+            self.look().await?;
+            sought = self.fronts_of(&waiting);
         }
         let firsts: Vec<(i32, i64)> = sqlx::query_as(
             "SELECT DISTINCT ON (f.lane_id) f.lane_id, coalesce(p.run_at_ms, t.run_at_ms) \
-             FROM unnest($1::int[], $2::smallint[], $3::bigint[], $4::bigint[]) f(lane_id, rank, run_key, seq) \
-             CROSS JOIN LATERAL (SELECT r.run_key, r.seq FROM taskwarden.ready r WHERE r.lane_id = f.lane_id AND r.rank = f.rank \
+             FROM unnest($1::int[], $2::int[], $3::smallint[], $4::bigint[], $5::bigint[]) f(lane_id, tenant_id, rank, run_key, seq) \
+             CROSS JOIN LATERAL (SELECT r.run_key, r.seq FROM taskwarden.ready r WHERE r.lane_id = f.lane_id AND r.tenant_id = f.tenant_id AND r.rank = f.rank \
                                  AND (r.run_key, r.seq) >= (f.run_key, f.seq) ORDER BY r.run_key, r.seq LIMIT 1) first \
              JOIN taskwarden.tasks t ON t.seq = first.seq LEFT JOIN taskwarden.progress p ON p.seq = first.seq \
              ORDER BY f.lane_id, first.run_key, first.seq",
         )
-        .bind(sought.0)
-        .bind(sought.1)
-        .bind(sought.2)
-        .bind(sought.3)
+        .bind(sought.iter().map(|(key, _)| key.lane_id).collect::<Vec<_>>())
+        .bind(sought.iter().map(|(key, _)| key.tenant_id).collect::<Vec<_>>())
+        .bind(sought.iter().map(|(key, _)| key.rank).collect::<Vec<_>>())
+        .bind(sought.iter().map(|(_, from)| from.0).collect::<Vec<_>>())
+        .bind(sought.iter().map(|(_, from)| from.1).collect::<Vec<_>>())
         .fetch_all(&mut *tx)
         .await?;
         let firsts: HashMap<i32, i64> = firsts.into_iter().collect();
         Ok(lanes.into_iter().map(|(lane_id, lane)| Lane { oldest_ready_at: firsts.get(&lane_id).map(|at| UnixMs(*at)), ..lane }).collect())
     }
 
-    /// Adds up the rows of `lane_changes` when there are many. Two hosts that do this at once wait for each other's rows and then find
+    /// From where on this host would look for tasks of these lanes.
+    fn fronts_of(&self, lanes: &HashSet<i32>) -> Vec<(FrontKey, Place)> {
+        self.fronts.lock().open().filter(|(key, _)| lanes.contains(&key.lane_id)).collect()
+    }
+
+    /// Adds up the rows of `lane_changes` and `tenant_service` when there are many. Two hosts that do this at once wait for each other's rows and then find
     /// them gone.
     pub(super) async fn add_up_changes(&self) -> Result<()> {
-        let mut tx = self.begin().await?;
-        let many: bool = sqlx::query_scalar("SELECT count(*) = $1 FROM (SELECT 1 FROM taskwarden.lane_changes LIMIT $1) c")
-            .bind(CHANGES_MAX)
-            .fetch_one(&mut *tx)
-            .await?;
-        if many {
-            sqlx::query(
-                "WITH old AS (DELETE FROM taskwarden.lane_changes RETURNING lane_id, queued, scheduled, running) \
-                 INSERT INTO taskwarden.lane_changes (lane_id, queued, scheduled, running) \
-                 SELECT lane_id, sum(queued), sum(scheduled), sum(running) FROM old GROUP BY lane_id",
-            )
-            .execute(&mut *tx)
-            .await?;
+        for (table, add_up) in ADDED_UP {
+            let mut tx = self.begin().await?;
+            let many: bool =
+                sqlx::query_scalar(AssertSqlSafe(format!("SELECT count(*) = $1 FROM (SELECT 1 FROM taskwarden.{table} LIMIT $1) c")))
+                    .bind(CHANGES_MAX)
+                    .fetch_one(&mut *tx)
+                    .await?;
+            if many {
+                sqlx::query(add_up).execute(&mut *tx).await?;
+            }
+            self.commit(tx).await?;
         }
-        self.commit(tx).await
+        Ok(())
     }
 
     pub(super) async fn change_lane(&self, key: &LaneKey, patch: LanePatch) -> Result<Lane> {

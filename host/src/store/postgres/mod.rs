@@ -27,6 +27,7 @@ mod read;
 mod row;
 mod schedules;
 mod settle;
+mod share;
 mod stats;
 mod stripe;
 mod submit;
@@ -116,6 +117,7 @@ struct Db {
     tenants: tenants::TenantBook,
     fronts: parking_lot::Mutex<fronts::Fronts>,
     granted: granted::Granted,
+    accounts: share::Accounts,
     time: time::Time,
     notices: notice::Notices,
     /// One claim at a time: two would only look at the same tasks.
@@ -211,6 +213,7 @@ impl PostgresStore {
             tenants: tenants::TenantBook::default(),
             fronts: parking_lot::Mutex::default(),
             granted: granted::Granted::default(),
+            accounts: share::Accounts::default(),
             time: time::Time::new(options.time),
             notices: notice::Notices::default(),
             claiming: tokio::sync::Mutex::new(sweep::Pace::new(clock)),

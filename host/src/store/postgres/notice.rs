@@ -47,8 +47,12 @@ impl Notices {
         self.others.store(others, Ordering::Relaxed);
     }
 
+    pub(super) fn has_others(&self) -> bool {
+        self.others.load(Ordering::Relaxed)
+    }
+
     pub(super) fn arrived(&self, ready: &BTreeMap<FrontKey, i64>, due: Option<i64>) {
-        if !self.others.load(Ordering::Relaxed) || (ready.is_empty() && due.is_none()) {
+        if !self.has_others() || (ready.is_empty() && due.is_none()) {
             return;
         }
         let mut pending = self.pending.lock();
@@ -82,7 +86,7 @@ impl Notices {
         self.look.store(true, Ordering::Relaxed);
     }
 
-    /// The waiting notices as one text: who sends it, then `r lane rank key`, `s due`, `l`, `c`, `a` (look everywhere), each ended by `;`.
+    /// The waiting notices as one text: who sends it, then `t lane tenant rank key`, `s due`, `l`, `c`, `a` (look everywhere), each ended by `;`.
     fn take(&self, origin: &str) -> Option<String> {
         let pending = std::mem::take(&mut *self.pending.lock());
         let mut text = format!("{origin};");
@@ -91,8 +95,8 @@ impl Notices {
         if pending.ready.len() > FRONTS_MAX {
             text.push_str("a;");
         } else {
-            for ((lane_id, rank), run_key) in pending.ready {
-                let _ = write!(text, "r {lane_id} {rank} {run_key};");
+            for (FrontKey { lane_id, tenant_id, rank }, run_key) in pending.ready {
+                let _ = write!(text, "t {lane_id} {tenant_id} {rank} {run_key};");
             }
         }
         if let Some(due) = pending.due {
@@ -116,8 +120,8 @@ impl Db {
         for part in parts {
             let mut words = part.split(' ');
             match words.next()? {
-                "r" => {
-                    let front = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+                "t" => {
+                    let front = FrontKey::new(words.next()?.parse().ok()?, words.next()?.parse().ok()?, words.next()?.parse().ok()?);
                     self.fronts.lock().put_back(front, (words.next()?.parse().ok()?, i64::MIN));
                     work();
                 }
@@ -221,15 +225,16 @@ mod tests {
     #[test]
     fn many_notices_become_one_text() {
         let notices = Notices::default();
-        notices.arrived(&BTreeMap::from([((1, 2), 5)]), None);
+        let front = |lane_id, rank| FrontKey::new(lane_id, 0, rank);
+        notices.arrived(&BTreeMap::from([(front(1, 2), 5)]), None);
         assert_eq!(notices.take("me"), None, "nobody to tell");
         notices.others(true);
-        notices.arrived(&BTreeMap::from([((1, 2), 5), ((1, 3), 7)]), Some(9));
-        notices.arrived(&BTreeMap::from([((1, 2), 4)]), Some(8));
+        notices.arrived(&BTreeMap::from([(front(1, 2), 5), (front(1, 3), 7)]), Some(9));
+        notices.arrived(&BTreeMap::from([(front(1, 2), 4)]), Some(8));
         notices.cancel_asked();
-        assert_eq!(notices.take("me").as_deref(), Some("me;r 1 2 4;r 1 3 7;s 8;c;"));
+        assert_eq!(notices.take("me").as_deref(), Some("me;t 1 0 2 4;t 1 0 3 7;s 8;c;"));
         assert_eq!(notices.take("me"), None);
-        notices.arrived(&(0..200).map(|lane| ((lane, 2), 1)).collect(), None);
+        notices.arrived(&(0..200).map(|lane| (front(lane, 2), 1)).collect(), None);
         assert_eq!(notices.take("me").as_deref(), Some("me;a;"));
     }
 }

@@ -1,9 +1,12 @@
 //! Which tasks come next, given the first ones of each front. Pure; the database only shows and takes.
+//!
+//! Tenants take turns by their passes (see [`fair`](crate::task::fair)); whose turn it is gives the task with its smallest run key.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
 use super::fronts::{FrontKey, Place};
+use crate::task::fair::{Account, Service};
 
 /// The first tasks of a front, in order.
 #[derive(Debug)]
@@ -14,29 +17,54 @@ pub(super) struct Shown {
     pub(super) more: bool,
 }
 
-/// How many of each front's first tasks belong to the `max` smallest, when of each lane no more may start than `slots` says; lanes that
-/// it does not name are free. Nothing when more has to be shown to tell.
-pub(super) fn quotas(shown: &[Shown], slots: &HashMap<i32, u32>, max: usize) -> Option<Vec<(FrontKey, u32)>> {
+/// A tenant's fronts, the one with the smallest run key first; each by its index.
+type Turn = BinaryHeap<Reverse<(Place, usize)>>;
+
+/// How many of each front's first tasks are among the next `max`, when of each lane no more may start than `slots` says; lanes that it
+/// does not name are free. `account` and `expected` answer how a tenant stands and what a lane's next task is charged with. Nothing when
+/// more has to be shown to tell.
+pub(super) fn quotas(
+    shown: &[Shown],
+    slots: &HashMap<i32, u32>,
+    max: usize,
+    account: impl Fn(i32) -> Account,
+    expected: impl Fn(i32) -> Service,
+) -> Option<Vec<(FrontKey, u32)>> {
     let mut left: HashMap<i32, u32> = slots.clone();
     let mut taken = vec![0_usize; shown.len()];
-    let mut heap: BinaryHeap<Reverse<(Place, usize)>> =
-        shown.iter().enumerate().filter_map(|(index, front)| Some(Reverse((*front.places.first()?, index)))).collect();
+    let mut turns: HashMap<i32, (Account, Turn)> = HashMap::new();
+    for (index, front) in shown.iter().enumerate() {
+        if let Some(first) = front.places.first() {
+            let tenant = front.key.tenant_id;
+            turns.entry(tenant).or_insert_with(|| (account(tenant), Turn::new())).1.push(Reverse((*first, index)));
+        }
+    }
+    let place = |turn: &Turn| turn.peek().map(|Reverse((first, _))| *first);
+    // Tenants by pass, then by their most urgent task.
+    let mut tenants: BinaryHeap<Reverse<(u64, Place, i32)>> =
+        turns.iter().filter_map(|(tenant, (account, turn))| Some(Reverse((account.pass, place(turn)?, *tenant)))).collect();
     let mut picked = 0;
     while picked < max
-        && let Some(Reverse((_, index))) = heap.pop()
+        && let Some(Reverse((_, _, tenant))) = tenants.pop()
     {
+        let Some((account, turn)) = turns.get_mut(&tenant) else { continue };
+        let Some(Reverse((_, index))) = turn.pop() else { continue };
         let (Some(front), Some(count)) = (shown.get(index), taken.get_mut(index)) else { continue };
-        match left.get_mut(&front.key.0) {
-            Some(0) => continue,
-            Some(slots) => *slots -= 1,
-            None => {}
+        let lane_id = front.key.lane_id;
+        // A lane that is full leaves the turn, with this task in it.
+        if left.get(&lane_id) != Some(&0) {
+            left.entry(lane_id).and_modify(|slots| *slots -= 1);
+            *count += 1;
+            picked += 1;
+            account.charge(expected(lane_id));
+            match front.places.get(*count) {
+                Some(next) => turn.push(Reverse((*next, index))),
+                None if front.more && picked < max && left.get(&lane_id) != Some(&0) => return None,
+                None => {}
+            }
         }
-        *count += 1;
-        picked += 1;
-        match front.places.get(*count) {
-            Some(next) => heap.push(Reverse((*next, index))),
-            None if front.more && picked < max && left.get(&front.key.0) != Some(&0) => return None,
-            None => {}
+        if let Some(first) = place(turn) {
+            tenants.push(Reverse((account.pass, first, tenant)));
         }
     }
     let counts = shown.iter().zip(taken).filter(|(_, count)| *count > 0);
@@ -47,23 +75,43 @@ pub(super) fn quotas(shown: &[Shown], slots: &HashMap<i32, u32>, max: usize) -> 
 mod tests {
     use super::*;
 
-    fn front(lane: i32, rank: i16, keys: &[i64], more: bool) -> Shown {
-        Shown { key: (lane, rank), places: keys.iter().map(|key| (*key, 0)).collect(), more }
+    fn key(lane_id: i32, tenant_id: i32, rank: i16) -> FrontKey {
+        FrontKey { lane_id, tenant_id, rank }
+    }
+
+    fn front(key: FrontKey, run_keys: &[i64], more: bool) -> Shown {
+        Shown { key, places: run_keys.iter().map(|run_key| (*run_key, 0)).collect(), more }
+    }
+
+    fn pick(shown: &[Shown], slots: &HashMap<i32, u32>, max: usize) -> Option<Vec<(FrontKey, u32)>> {
+        quotas(shown, slots, max, |_| Account::default(), |_| Service::from_micros(1_000))
     }
 
     #[test]
-    fn the_smallest_over_all_fronts_are_counted() {
-        let shown = [front(1, 2, &[1, 5, 9], false), front(1, 3, &[2, 3], false), front(2, 2, &[4], false)];
-        assert_eq!(quotas(&shown, &HashMap::new(), 4), Some(vec![((1, 2), 1), ((1, 3), 2), ((2, 2), 1)]));
-        assert_eq!(quotas(&shown, &HashMap::from([(1, 2)]), 9), Some(vec![((1, 2), 1), ((1, 3), 1), ((2, 2), 1)]), "a cap of two");
-        assert_eq!(quotas(&shown, &HashMap::from([(1, 0)]), 9), Some(vec![((2, 2), 1)]));
+    fn the_smallest_over_all_fronts_of_a_tenant_are_counted() {
+        let (low, high, other) = (key(1, 0, 2), key(1, 0, 3), key(2, 0, 2));
+        let shown = [front(low, &[1, 5, 9], false), front(high, &[2, 3], false), front(other, &[4], false)];
+        assert_eq!(pick(&shown, &HashMap::new(), 4), Some(vec![(low, 1), (high, 2), (other, 1)]));
+        assert_eq!(pick(&shown, &HashMap::from([(1, 2)]), 9), Some(vec![(low, 1), (high, 1), (other, 1)]), "a cap of two");
+        assert_eq!(pick(&shown, &HashMap::from([(1, 0)]), 9), Some(vec![(other, 1)]));
     }
 
     #[test]
     fn a_front_that_was_not_shown_far_enough_has_to_be_shown_again() {
-        let shown = [front(1, 2, &[1, 2], true), front(2, 2, &[9], true)];
-        assert_eq!(quotas(&shown, &HashMap::new(), 3), None);
-        assert_eq!(quotas(&shown, &HashMap::new(), 2), Some(vec![((1, 2), 2)]));
-        assert_eq!(quotas(&shown, &HashMap::from([(1, 2)]), 3), Some(vec![((1, 2), 2), ((2, 2), 1)]), "full before it is empty");
+        let (one, other) = (key(1, 0, 2), key(2, 0, 2));
+        let shown = [front(one, &[1, 2], true), front(other, &[9], true)];
+        assert_eq!(pick(&shown, &HashMap::new(), 3), None);
+        assert_eq!(pick(&shown, &HashMap::new(), 2), Some(vec![(one, 2)]));
+        assert_eq!(pick(&shown, &HashMap::from([(1, 2)]), 3), Some(vec![(one, 2), (other, 1)]), "full before it is empty");
+    }
+
+    #[test]
+    fn tenants_take_turns_by_weight_whatever_their_run_keys() {
+        let (noisy, quiet) = (key(1, 7, 2), key(1, 8, 2));
+        let shown = [front(noisy, &(0..20).collect::<Vec<_>>(), false), front(quiet, &(100..120).collect::<Vec<_>>(), false)];
+        assert_eq!(pick(&shown, &HashMap::new(), 8), Some(vec![(noisy, 4), (quiet, 4)]));
+        let weighted = |tenant| Account { weight: if tenant == 8 { 300 } else { 100 }, pass: 0 };
+        let picked = quotas(&shown, &HashMap::new(), 8, weighted, |_| Service::from_micros(1_000));
+        assert_eq!(picked, Some(vec![(noisy, 2), (quiet, 6)]));
     }
 }

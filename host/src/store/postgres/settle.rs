@@ -13,6 +13,7 @@ use super::fronts::FrontKey;
 use super::group::{Grouped, again};
 use crate::store::stored::{json_unless, level_name};
 use crate::store::{Claim, Finish, Finished, Result, StoreError};
+use crate::task::fair::Service;
 use crate::task::{LogLine, Next, Outcome, Output, TaskState};
 
 /// What becomes of one claim.
@@ -27,6 +28,8 @@ pub(super) struct Settle {
     pub(super) result: Option<String>,
     pub(super) started_at_ms: Option<i64>,
     pub(super) finished_at_ms: i64,
+    /// What the attempt cost; nothing when no guest had a part in its end.
+    pub(super) service: Option<Service>,
     pub(super) logs: Vec<LogLine>,
     pub(super) outputs: Vec<Output>,
 }
@@ -71,6 +74,7 @@ impl Settle {
             result: finish.result.filter(|_| succeeded).map(String::from),
             started_at_ms: Some(ms(finish.started_at)),
             finished_at_ms: ms(finish.finished_at),
+            service: Some(finish.service),
             logs: finish.logs,
             outputs: if succeeded { finish.outputs } else { Vec::new() },
         })
@@ -87,6 +91,7 @@ impl Settle {
             result: None,
             started_at_ms: None,
             finished_at_ms,
+            service: None,
             logs: Vec::new(),
             outputs: Vec::new(),
         }
@@ -148,12 +153,21 @@ impl Db {
         let mut tx = self.begin().await?;
         let settled = settle(&mut tx, self.step_ms(), batch).await?;
         keep_records(&mut tx, &settled, batch).await?;
+        if self.notices.has_others() {
+            self.write_service(&mut tx, batch.iter().copied().filter(|settle| settled.attempts.contains_key(&settle.claim))).await?;
+        }
         self.commit(tx).await?;
-        self.granted.remove(batch.iter().map(|settle| settle.claim));
+        self.ended(batch.iter().copied());
         self.requeued(&settled.requeued);
         let mut attempts = settled.attempts;
         // Of two ends of the same claim the first one counts.
         Ok(batch.iter().map(|settle| if attempts.remove(&settle.claim).is_some() { Finished::Recorded } else { Finished::Stale }).collect())
+    }
+
+    /// These are over, or at least this host does not hold them any more.
+    pub(super) fn ended<'a>(&self, settled: impl Iterator<Item = &'a Settle> + Clone) {
+        self.accounts.settle(settled.clone());
+        self.granted.remove(settled.map(|settle| settle.claim));
     }
 
     /// What went back is where claims will look.
@@ -184,7 +198,7 @@ const SETTLE: &str = "\
                      $9::bigint[], $10::bigint[], $11::bigint[]) \
               AS e(seq, token, way, state, outcome, error, receipt, result, started_at_ms, finished_at_ms, run_at_ms) \
         WHERE r.seq = e.seq AND r.token = e.token \
-        RETURNING r.seq, r.token, r.lane_id, r.attempt, r.started_at_ms AS claimed_at_ms, e.way, e.state, e.outcome, e.error, e.receipt, \
+        RETURNING r.seq, r.token, r.lane_id, r.tenant_id, r.attempt, r.started_at_ms AS claimed_at_ms, e.way, e.state, e.outcome, e.error, e.receipt, \
                   e.result, e.started_at_ms, e.finished_at_ms, e.run_at_ms, e.way = 0 OR r.cancel_requested AS is_over), \
     over AS (\
         INSERT INTO taskwarden.done (seq, finished_at_ms, started_at_ms, attempt, state, outcome, error, receipt, result) \
@@ -215,10 +229,11 @@ const SETTLE: &str = "\
             error = CASE WHEN excluded.outcome IS NULL THEN p.error ELSE excluded.error END, \
             receipt = CASE WHEN excluded.outcome IS NULL THEN p.receipt ELSE excluded.receipt END), \
     waiting AS (\
-        INSERT INTO taskwarden.ready (run_key, seq, lane_id, rank) SELECT run_key, seq, lane_id, rank FROM again WHERE NOT waits), \
+        INSERT INTO taskwarden.ready (run_key, seq, lane_id, tenant_id, rank) \
+        SELECT run_key, seq, lane_id, tenant_id, rank FROM again WHERE NOT waits), \
     later AS (\
-        INSERT INTO taskwarden.scheduled (run_at_ms, seq, run_key, lane_id, rank) \
-        SELECT run_at_ms, seq, run_key, lane_id, rank FROM again WHERE waits), \
+        INSERT INTO taskwarden.scheduled (run_at_ms, seq, run_key, lane_id, tenant_id, rank) \
+        SELECT run_at_ms, seq, run_key, lane_id, tenant_id, rank FROM again WHERE waits), \
     counted AS (\
         INSERT INTO taskwarden.lane_changes (lane_id, queued, scheduled, running) \
         SELECT lane_id, count(*) FILTER (WHERE NOT is_over AND run_at_ms <= finished_at_ms), \
@@ -234,9 +249,9 @@ const SETTLE: &str = "\
         ON CONFLICT (bucket_ms, lane_id, plugin, plugin_version) DO UPDATE SET succeeded = s.succeeded + excluded.succeeded, \
             failed = s.failed + excluded.failed, queue_ms = s.queue_ms + excluded.queue_ms, run_ms = s.run_ms + excluded.run_ms, \
             fuel = s.fuel + excluded.fuel) \
-    SELECT seq, token, attempt, lane_id, NULL::smallint AS rank, NULL::bigint AS run_key, NULL::bigint AS due FROM gone WHERE is_over \
+    SELECT seq, token, attempt, lane_id, tenant_id, NULL::smallint AS rank, NULL::bigint AS run_key, NULL::bigint AS due FROM gone WHERE is_over \
     UNION ALL \
-    SELECT seq, token, attempt, lane_id, rank, run_key, CASE WHEN waits THEN run_at_ms END FROM again";
+    SELECT seq, token, attempt, lane_id, tenant_id, rank, run_key, CASE WHEN waits THEN run_at_ms END FROM again";
 
 /// Settles those claims that are still held.
 pub(super) async fn settle(conn: &mut PgConnection, step_ms: i64, batch: &[&Settle]) -> Result<Settled> {
@@ -270,9 +285,9 @@ pub(super) async fn settle(conn: &mut PgConnection, step_ms: i64, batch: &[&Sett
     for row in rows {
         let seq: i64 = row.try_get(0)?;
         settled.attempts.insert(Claim { seq, token: row.try_get(1)? }, row.try_get(2)?);
-        if let Some(rank) = row.try_get::<Option<i16>, _>(4)? {
-            let front = (row.try_get(3)?, rank);
-            settled.requeued.push(Requeued { front, place: (row.try_get(5)?, seq), due_ms: row.try_get(6)? });
+        if let Some(rank) = row.try_get::<Option<i16>, _>(5)? {
+            let front = FrontKey { lane_id: row.try_get(3)?, tenant_id: row.try_get(4)?, rank };
+            settled.requeued.push(Requeued { front, place: (row.try_get(6)?, seq), due_ms: row.try_get(7)? });
         }
     }
     Ok(settled)

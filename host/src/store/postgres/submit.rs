@@ -102,6 +102,7 @@ struct Known {
 struct Rows<'a> {
     id: Vec<String>,
     lane_id: Vec<i32>,
+    tenant_id: Vec<i32>,
     rank: Vec<i16>,
     payload: Vec<&'a str>,
     inputs: Vec<Option<String>>,
@@ -221,6 +222,7 @@ impl Db {
         rows.blobs.extend(task.plan.inputs.values().filter_map(|input| Some((id.clone(), input.blob()?.0))));
         rows.id.push(id);
         rows.lane_id.push(self.lanes.id(&task.lane).ok_or_else(|| damaged("the table lanes", "a lane is missing"))?);
+        rows.tenant_id.push(self.tenants.id(task.tenant.as_ref()).ok_or_else(|| damaged("the table tenants", "a tenant is missing"))?);
         rows.rank.push(i16::try_from(task.priority.rank()).unwrap_or_default());
         rows.payload.push(task.payload.get());
         rows.inputs.push(json_unless(task.plan.inputs.is_empty(), &task.plan.inputs)?);
@@ -253,7 +255,8 @@ impl Db {
 /// The lowest run key of each front, and when the first scheduled task is due.
 fn places(rows: &Rows<'_>) -> (BTreeMap<FrontKey, i64>, Option<i64>) {
     let (mut ready, mut due): (BTreeMap<FrontKey, i64>, Option<i64>) = (BTreeMap::new(), None);
-    let fronts = rows.lane_id.iter().copied().zip(rows.rank.iter().copied());
+    let whose = rows.lane_id.iter().zip(&rows.tenant_id).zip(&rows.rank);
+    let fronts = whose.map(|((lane_id, tenant_id), rank)| FrontKey::new(*lane_id, *tenant_id, *rank));
     for (((front, run_key), run_at_ms), scheduled) in fronts.zip(&rows.run_key).zip(&rows.run_at_ms).zip(&rows.scheduled) {
         if *scheduled {
             due = Some(due.map_or(*run_at_ms, |due| due.min(*run_at_ms)));
@@ -334,17 +337,17 @@ async fn insert(conn: &mut PgConnection, rows: Rows<'_>) -> Result<i64> {
         "WITH new AS MATERIALIZED (\
              SELECT nextval('taskwarden.task_seq') AS seq, n.* FROM (\
                  SELECT * FROM unnest($1::text[], $2::int[], $3::smallint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::int[], \
-                                      $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bool[]) WITH ORDINALITY \
+                                      $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bool[], $15::int[]) WITH ORDINALITY \
                      AS n(id, lane_id, rank, payload, inputs, tags, limits, max_attempts, tenant, key, run_at_ms, run_key, created_at_ms, \
-                          scheduled, ord) ORDER BY ord) n), \
+                          scheduled, tenant_id, ord) ORDER BY ord) n), \
          task AS (INSERT INTO taskwarden.tasks (seq, created_at_ms, run_at_ms, run_key, lane_id, max_attempts, rank, id, tenant, \
                                                 idempotency_key, payload, inputs, tags, limits) \
                   SELECT seq, created_at_ms, run_at_ms, run_key, lane_id, max_attempts, rank, id, tenant, key, payload, inputs, tags, limits \
                   FROM new), \
-         waiting AS (INSERT INTO taskwarden.ready (run_key, seq, lane_id, rank) \
-                     SELECT run_key, seq, lane_id, rank FROM new WHERE NOT scheduled), \
-         later AS (INSERT INTO taskwarden.scheduled (run_at_ms, seq, run_key, lane_id, rank) \
-                   SELECT run_at_ms, seq, run_key, lane_id, rank FROM new WHERE scheduled), \
+         waiting AS (INSERT INTO taskwarden.ready (run_key, seq, lane_id, tenant_id, rank) \
+                     SELECT run_key, seq, lane_id, tenant_id, rank FROM new WHERE NOT scheduled), \
+         later AS (INSERT INTO taskwarden.scheduled (run_at_ms, seq, run_key, lane_id, tenant_id, rank) \
+                   SELECT run_at_ms, seq, run_key, lane_id, tenant_id, rank FROM new WHERE scheduled), \
          counted AS (INSERT INTO taskwarden.lane_changes (lane_id, queued, scheduled, running) \
                      SELECT lane_id, count(*) FILTER (WHERE NOT scheduled), count(*) FILTER (WHERE scheduled), 0 FROM new GROUP BY lane_id) \
          SELECT min(seq) FROM new",
@@ -363,6 +366,7 @@ async fn insert(conn: &mut PgConnection, rows: Rows<'_>) -> Result<i64> {
     .bind(rows.run_key)
     .bind(rows.created_at_ms)
     .bind(rows.scheduled)
+    .bind(rows.tenant_id)
     .fetch_one(&mut *conn)
     .await?;
     if !rows.blobs.is_empty() {

@@ -1,5 +1,6 @@
 //! Looking from the very beginning, for what nobody told of: tasks whose notice was lost, that were committed late, or whose claim came
-//! to nothing. Also for lanes that other hosts made or changed, and for claims that this host holds without knowing.
+//! to nothing. Also for lanes that other hosts made or changed, for weights and what other hosts served, and for claims that this host
+//! holds without knowing.
 //!
 //! When an old snapshot keeps dead rows from being cleaned away, a look passes over all of them. So looks take at most a twentieth of the
 //! time, and everything else stays as fast as it was.
@@ -7,9 +8,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::Row as _;
-
 use super::Db;
+use super::fronts::FrontKey;
 use crate::clock::SharedClock;
 use crate::store::{Claim, Result};
 
@@ -70,24 +70,32 @@ impl Db {
         found
     }
 
-    async fn look(&self) -> Result<bool> {
+    pub(super) async fn look(&self) -> Result<bool> {
         self.lanes.reload(self).await?;
         let mut tx = self.begin().await?;
-        let firsts = sqlx::query(
-            "SELECT l.lane_id, k.rank::smallint AS rank, r.run_key, r.seq FROM taskwarden.lanes l CROSS JOIN generate_series(0, 4) AS k(rank) \
-             CROSS JOIN LATERAL (SELECT r.run_key, r.seq FROM taskwarden.ready r WHERE r.lane_id = l.lane_id AND r.rank = k.rank \
-                                 ORDER BY r.run_key, r.seq LIMIT 1) r",
+        // The first task of each front: from one to the next in one seek.
+        let firsts: Vec<(i32, i32, i16, i64, i64)> = sqlx::query_as(
+            "WITH RECURSIVE firsts AS (\
+                 (SELECT lane_id, tenant_id, rank, run_key, seq FROM taskwarden.ready \
+                  ORDER BY lane_id, tenant_id, rank, run_key, seq LIMIT 1) \
+                 UNION ALL \
+                 SELECT n.* FROM firsts f CROSS JOIN LATERAL (\
+                     SELECT r.lane_id, r.tenant_id, r.rank, r.run_key, r.seq FROM taskwarden.ready r \
+                     WHERE (r.lane_id, r.tenant_id, r.rank) > (f.lane_id, f.tenant_id, f.rank) \
+                     ORDER BY r.lane_id, r.tenant_id, r.rank, r.run_key, r.seq LIMIT 1) n) \
+             SELECT lane_id, tenant_id, rank, run_key, seq FROM firsts",
         )
         .fetch_all(&mut *tx)
         .await?;
         let due: Option<i64> = sqlx::query_scalar("SELECT run_at_ms FROM taskwarden.scheduled ORDER BY run_at_ms, seq LIMIT 1")
             .fetch_optional(&mut *tx)
             .await?;
+        self.read_shares(&mut tx).await?;
         self.commit(tx).await?;
         let mut found = false;
         let mut fronts = self.fronts.lock();
-        for row in firsts {
-            let (key, place) = ((row.try_get("lane_id")?, row.try_get("rank")?), (row.try_get("run_key")?, row.try_get("seq")?));
+        for (lane_id, tenant_id, rank, run_key, seq) in firsts {
+            let (key, place) = (FrontKey { lane_id, tenant_id, rank }, (run_key, seq));
             if fronts.from(key).is_none_or(|from| place < from) {
                 fronts.put_back(key, place);
                 found = true;

@@ -1,7 +1,6 @@
-//! Tenants: who has submitted anything, and the weights that operators gave. Here tasks go by run key whosever they are; weights are
-//! kept for the day they count.
+//! Tenants: who has submitted anything, and the weights that operators gave.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use sqlx::Row as _;
 
@@ -13,16 +12,26 @@ use crate::task::Tenant;
 /// Held while tenants are made, so that there are never more than the limit.
 const LOCK: i64 = 0x7461_736b_7465_6e61;
 
-/// The tenants that are known to be there.
+/// The numbers of tenants, as far as this host has had to do with them.
 #[derive(Debug, Default)]
-pub(super) struct TenantBook(parking_lot::RwLock<HashSet<String>>);
+pub(super) struct TenantBook(parking_lot::RwLock<HashMap<String, i32>>);
+
+impl TenantBook {
+    /// The number of a tenant that was made before; nobody in particular has one too.
+    pub(super) fn id(&self, tenant: Option<&Tenant>) -> Option<i32> {
+        match tenant {
+            None => Some(0),
+            Some(tenant) => self.0.read().get(tenant.as_str()).copied(),
+        }
+    }
+}
 
 impl Db {
     /// Makes the tenants of these names that are not there; all or none of them.
     pub(super) async fn make_tenants(&self, names: HashSet<&str>) -> Result<()> {
         let new: Vec<&str> = {
             let known = self.tenants.0.read();
-            names.into_iter().filter(|name| !known.contains(*name)).collect()
+            names.into_iter().filter(|name| !known.contains_key(*name)).collect()
         };
         if new.is_empty() {
             return Ok(());
@@ -40,19 +49,19 @@ impl Db {
             tx.rollback().await?;
             return Err(StoreError::Conflict(Conflict::TooManyTenants { max }));
         }
+        let made: Vec<(String, i32)> =
+            sqlx::query_as("SELECT name, tenant_id FROM taskwarden.tenants WHERE name = ANY($1)").bind(&new).fetch_all(&mut *tx).await?;
         self.commit(tx).await?;
-        self.tenants.0.write().extend(new.into_iter().map(str::to_owned));
+        self.tenants.0.write().extend(made);
         Ok(())
     }
 
     pub(super) async fn read_tenants(&self, only: Option<&str>) -> Result<Vec<TenantShare>> {
         let mut tx = self.begin_read().await?;
         let rows = sqlx::query(
-            "SELECT n.name, n.weight, coalesce(q.count, 0) AS queued, coalesce(r.count, 0) AS running FROM taskwarden.tenants n \
-             LEFT JOIN (SELECT coalesce(t.tenant, '') AS name, count(*) FROM taskwarden.ready JOIN taskwarden.tasks t USING (seq) GROUP BY 1) q \
-                 USING (name) \
-             LEFT JOIN (SELECT coalesce(t.tenant, '') AS name, count(*) FROM taskwarden.running JOIN taskwarden.tasks t USING (seq) GROUP BY 1) r \
-                 USING (name) \
+            "SELECT n.tenant_id, n.name, n.weight, coalesce(q.count, 0) AS queued, coalesce(r.count, 0) AS running FROM taskwarden.tenants n \
+             LEFT JOIN (SELECT tenant_id, count(*) FROM taskwarden.ready GROUP BY 1) q USING (tenant_id) \
+             LEFT JOIN (SELECT tenant_id, count(*) FROM taskwarden.running GROUP BY 1) r USING (tenant_id) \
              WHERE $1::text IS NULL OR n.name = $1 ORDER BY n.name",
         )
         .bind(only)
@@ -64,7 +73,7 @@ impl Db {
                 Ok(TenantShare {
                     tenant: Tenant::new(row.try_get("name")?).ok(),
                     weight: u32::try_from(row.try_get::<i32, _>("weight")?).unwrap_or_default(),
-                    pass: 0,
+                    pass: self.accounts.account(row.try_get("tenant_id")?).pass,
                     queued: count("queued")?,
                     running: count("running")?,
                 })
@@ -83,7 +92,9 @@ impl Db {
             .bind(i32::try_from(weight).unwrap_or(i32::MAX))
             .execute(&mut *tx)
             .await?;
+        self.read_shares(&mut tx).await?;
         self.commit(tx).await?;
+        self.notices.lanes_changed();
         self.read_tenants(Some(name)).await?.pop().ok_or_else(|| damaged("the table tenants", "a tenant is missing"))
     }
 }
