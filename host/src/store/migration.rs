@@ -22,6 +22,7 @@ macro_rules! migrations_in {
             "0011_schedules",
             "0012_findings",
             "0013_task_stats",
+            "0030_task_ratings",
         )
     };
     ($database:literal: $($name:literal),+ $(,)?) => {

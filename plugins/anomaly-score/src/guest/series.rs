@@ -1,5 +1,6 @@
 //! The task type `anomaly.score`.
 
+use std::borrow::Cow;
 use std::io::{Read, Write};
 
 use serde::Serialize;
@@ -148,12 +149,12 @@ fn refuse_if_too_large(points: usize, mode: Mode) -> Result<(), Failure> {
 }
 
 /// Steps without a row, as the policy has it. A gap is a gap once more than half of another step fits into it.
-fn filled(points: &[Point], missing: Missing) -> Result<Vec<Point>, Failure> {
+fn filled(points: &[Point], missing: Missing) -> Result<Cow<'_, [Point]>, Failure> {
     let mut gaps: Vec<f64> = points.windows(2).filter_map(|pair| Some((pair.last()?.time_ms - pair.first()?.time_ms) as f64)).collect();
     #[expect(clippy::cast_possible_truncation, reason = "it was an integer of milliseconds, or the middle of two")]
     let step = crate::stats::median(&mut gaps) as i64;
     if missing == Missing::Ignore || step <= 0 {
-        return Ok(points.to_vec());
+        return Ok(Cow::Borrowed(points));
     }
     let mut filled: Vec<Point> = Vec::with_capacity(points.len());
     for point in points {
@@ -166,7 +167,7 @@ fn filled(points: &[Point], missing: Missing) -> Result<Vec<Point>, Failure> {
         }
         filled.push(*point);
     }
-    Ok(filled)
+    Ok(Cow::Owned(filled))
 }
 
 /// One line for each row as it was read, in its order, so that they can be laid side by side; a row without a value has no score.
