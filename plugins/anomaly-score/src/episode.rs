@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use crate::explain::explain;
+use crate::form::{Form, form};
 use crate::scorer::Scored;
 use crate::stats::median;
 use crate::time::{DAY_MS, show};
@@ -96,55 +97,103 @@ pub struct Episode {
 /// The episodes of a scored series, in the order of time.
 #[must_use]
 pub fn episodes(scored: &[Scored]) -> Vec<Episode> {
-    let gap_ms = gap_ms(scored);
+    let step_ms = step_ms(scored);
+    let gap_ms = gap_ms(step_ms);
     let alerts: Vec<usize> = (0..scored.len()).filter(|at| scored.get(*at).is_some_and(|point| point.severity >= 50.0)).collect();
     let time = |at: &usize| scored.get(*at).map_or(0, |point| point.time_ms);
     let together = |earlier: &usize, later: &usize| time(later).saturating_sub(time(earlier)) < gap_ms;
-    alerts.chunk_by(together).filter_map(|run| describe(scored, run, gap_ms)).collect()
+    let mut runs = alerts.chunk_by(together).peekable();
+    let mut found = Vec::new();
+    while let Some(run) = runs.next() {
+        let mut run = run.to_vec();
+        let Some(mut described) = describe(scored, &run, step_ms, gap_ms) else { continue };
+        // What goes on without a pause is one incident, also where it did not alert for a while.
+        while let Some(next) =
+            runs.next_if(|next| next.first().is_some_and(|at| *at <= described.1.last) && goes_on(scored, next, described.1.way))
+        {
+            run.extend_from_slice(next);
+            match describe(scored, &run, step_ms, gap_ms) {
+                Some(both) => described = both,
+                None => break,
+            }
+        }
+        found.push(described.0);
+    }
+    found
 }
 
-fn gap_ms(scored: &[Scored]) -> i64 {
+/// Whether alerts are to the same side as an incident.
+fn goes_on(scored: &[Scored], run: &[usize], way: Way) -> bool {
+    let sum: f64 = run.iter().filter_map(|at| scored.get(*at)).map(|point| point.deviation).sum();
+    match way {
+        Way::Up => sum > 0.0,
+        Way::Down => sum < 0.0,
+        Way::Unsteady => true,
+    }
+}
+
+/// The usual time between two points.
+fn step_ms(scored: &[Scored]) -> i64 {
     let steps = scored.windows(2).filter_map(|pair| Some(pair.last()?.time_ms.saturating_sub(pair.first()?.time_ms)));
     let mut steps: Vec<f64> = steps.take(1000).map(|step| step as f64).collect();
     #[expect(clippy::cast_possible_truncation, reason = "it was an integer of milliseconds, or the middle of two")]
     let step_ms = median(&mut steps) as i64;
+    step_ms
+}
+
+fn gap_ms(step_ms: i64) -> i64 {
     let gap_ms = step_ms.saturating_mul(GAP_STEPS);
     if step_ms < DAY_MS / 4 { gap_ms.max(GAP_MS) } else { gap_ms }
 }
 
-fn describe(scored: &[Scored], run: &[usize], gap_ms: i64) -> Option<Episode> {
+fn describe(scored: &[Scored], run: &[usize], step_ms: i64, gap_ms: i64) -> Option<(Episode, Form)> {
     let (first, last) = (*run.first()?, *run.last()?);
     let whole = scored.get(first..=last)?;
     let furthest = whole.iter().map(|point| point.deviation.abs()).fold(0.0, f64::max);
-    let off = |point: &&Scored| point.deviation.abs() >= OFF_BY_ITSELF.max(OFF_SHARE * furthest);
+    let off = |at: &usize| scored.get(*at).is_some_and(|point| point.deviation.abs() >= OFF_BY_ITSELF.max(OFF_SHARE * furthest));
     // A shift that was noticed on its third day began on its first.
-    let before = scored.get(..first)?.iter().rev().take_while(off).take(RANGE_POINTS / 4).count();
-    let core: Vec<&Scored> = scored.get(first - before..=last)?.iter().filter(off).collect();
-    let core = if core.is_empty() { whole.iter().collect() } else { core };
+    let before = (0..first).rev().take_while(off).take(RANGE_POINTS / 4).count();
+    let mut places: Vec<usize> = (first - before..=last).filter(off).collect();
+    if places.is_empty() {
+        places = (first..=last).collect();
+    }
+    let core: Vec<&Scored> = places.iter().filter_map(|at| scored.get(*at)).collect();
     // The earliest of equally bad points: the sentence should lead to where it began.
     let peak = core.iter().rev().max_by(|a, b| a.deviation.abs().total_cmp(&b.deviation.abs()))?;
     let worst = whole.iter().rev().max_by(|a, b| a.severity.total_cmp(&b.severity))?;
-    let (onset, end) = (core.first()?, core.last()?);
-    let direction = way(&core);
-    let earlier = scored.get(first.saturating_sub(RANGE_POINTS)..first - before)?;
-    let shape = shape(&core, direction, earlier);
+    let form = if is_outage(&core) { None } else { form(scored, &places, step_ms) };
+    let form = match form {
+        Some(form) => form,
+        None => {
+            let direction = way(&core);
+            let earlier = scored.get(first.saturating_sub(RANGE_POINTS)..first - before)?;
+            Form { shape: shape(&core, direction, earlier), way: direction, first: *places.first()?, last: *places.last()? }
+        }
+    };
+    let (onset, end) = (scored.get(form.first)?, scored.get(form.last)?);
     let latest = scored.last()?.time_ms;
-    Some(Episode {
+    let episode = Episode {
         onset: show(onset.time_ms),
         peak: show(peak.time_ms),
         end: show(end.time_ms),
-        ongoing: latest.saturating_sub(scored.get(last)?.time_ms) < gap_ms,
+        ongoing: latest.saturating_sub(scored.get(last)?.time_ms.max(end.time_ms)) < gap_ms,
         points: run.len(),
-        shape,
-        direction,
+        shape: form.shape,
+        direction: form.way,
         score: worst.score,
         severity: worst.severity,
         value: peak.value,
         expected: peak.expected,
         low: peak.low,
         high: peak.high,
-        explanation: explain(shape, direction, peak, onset, &core),
-    })
+        explanation: explain(form.shape, form.way, peak, onset, &core),
+    };
+    Some((episode, form))
+}
+
+fn is_outage(core: &[&Scored]) -> bool {
+    let gone = |p: &&&Scored| p.expected > 0.0 && p.value >= 0.0 && p.value <= p.expected * OUTAGE_SHARE;
+    way(core) == Way::Down && core.iter().filter(gone).count() * 2 > core.len()
 }
 
 fn way(core: &[&Scored]) -> Way {
@@ -161,8 +210,7 @@ fn way(core: &[&Scored]) -> Way {
 }
 
 fn shape(core: &[&Scored], direction: Way, earlier: &[Scored]) -> Shape {
-    let gone = |p: &&Scored| p.expected > 0.0 && p.value >= 0.0 && p.value <= p.expected * OUTAGE_SHARE;
-    if direction == Way::Down && core.iter().filter(|p| gone(p)).count() * 2 > core.len() {
+    if is_outage(core) {
         return Shape::Outage;
     }
     match direction {

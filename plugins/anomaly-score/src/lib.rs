@@ -9,6 +9,7 @@ mod complaints;
 mod cost;
 mod episode;
 mod explain;
+mod form;
 mod grid;
 mod guest;
 mod intraday;
