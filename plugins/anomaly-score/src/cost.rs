@@ -5,7 +5,7 @@ use crate::options::Mode;
 /// Fuel for one point of a series in streaming mode, reading and writing included.
 const STREAMING_POINT_FUEL: u64 = 100_000;
 /// The same in batch mode: there and back, and the windows.
-const BATCH_POINT_FUEL: u64 = 210_000;
+const BATCH_POINT_FUEL: u64 = 220_000;
 
 /// A series that would take more is refused. A little less than what `plugin.toml` asks for.
 pub const SERIES_FUEL_MAX: u64 = 45_000_000_000;

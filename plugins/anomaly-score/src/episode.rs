@@ -288,7 +288,7 @@ mod tests {
     fn usual_values_at_unusual_times_break_the_season() {
         let mut scored: Vec<Scored> =
             (0..28).map(|at| Scored { deviation: 0.0, severity: 1.0, ..day(at, if at % 7 > 4 { 50.0 } else { 150.0 }) }).collect();
-        scored.extend((28..34).map(|at| Scored { deviation: if at % 2 == 0 { 4.0 } else { -4.0 }, severity: 70.0, ..day(at, 100.0) }));
+        scored.extend((28..38).map(|at| Scored { deviation: if at % 2 == 0 { 4.0 } else { -4.0 }, severity: 70.0, ..day(at, 100.0) }));
         assert_eq!(episodes(&scored)[0].shape, Shape::SeasonBreak);
         assert!(episodes(&scored)[0].ongoing);
     }

@@ -93,7 +93,7 @@ impl<'a> Outside<'a> {
         let differences = (from..to).zip(&usual).map(|(at, usual)| Some(scored.get(at)?.value - (*usual)?));
         let differences: Vec<Option<f64>> = differences.collect();
         let mut calm: Vec<f64> = differences.iter().take(before - from).flatten().map(|off| off.abs()).collect();
-        if calm.len() < rhythm.cycle.min(2 * rhythm.cycle / 2).max(4) {
+        if calm.len() < rhythm.cycle.max(4) {
             return None;
         }
         let largest = scored.get(from..before)?.iter().map(|point| point.value.abs()).fold(0.0, f64::max);
@@ -283,7 +283,7 @@ pub(crate) fn form(scored: &[Scored], core: &[usize], step_ms: i64) -> Option<Fo
     let third = length.div_ceil(3);
     let (start, end) =
         (outside.middle(begin..begin + third, |off| side * off), outside.middle(stretch + 1 - third..stretch + 1, |off| side * off));
-    let grows = length > rhythm.cycle && end > GROWTH * start;
+    let grows = length > rhythm.cycle / 2 && end > GROWTH * start;
     let short = if seen { back && length <= rhythm.cycle / 2 } else { length <= (rhythm.cycle / 12).max(2) };
     let way = if side > 0.0 { Way::Up } else { Way::Down };
     let shape = match way {
