@@ -7,6 +7,7 @@
 use crate::intraday;
 use crate::options::{Note, Options, Span};
 use crate::scorer::{Learnt, Scored, Scorer, WARM_UP_POINTS, stream};
+use crate::season;
 use crate::series::Point;
 use crate::windows::unlike_others;
 use crate::zone::Zone;
@@ -16,6 +17,9 @@ const AROUND_SHARE: usize = 40;
 /// And over no fewer points than this.
 const AROUND_POINTS_MIN: usize = 12;
 
+/// What a cycle is called that no calendar knows.
+const FOUND: &str = "found in the series";
+
 pub(crate) fn score(points: &[Point], options: &Options) -> (Vec<Scored>, Learnt) {
     let (forward, learnt) = stream(points, options);
     if points.len() < 2 * WARM_UP_POINTS {
@@ -24,9 +28,14 @@ pub(crate) fn score(points: &[Point], options: &Options) -> (Vec<Scored>, Learnt
     if learnt.intraday {
         return (there_and_back(points, forward, options), learnt);
     }
-    let mut scorer = Scorer::new(options.clone());
+    let calendar = learnt.season.map_or(1, |season| season.0);
+    let own = if options.season_points.is_none() { season::found(points, &forward, calendar, options) } else { None };
+    drop(forward);
+    let mut scorer = Scorer::new(Options { season_points: own.or(options.season_points), ..options.clone() });
     scorer.study(points);
-    (points.iter().map(|point| scorer.push(*point)).collect(), scorer.learnt())
+    let scored = points.iter().map(|point| scorer.push(*point)).collect();
+    let learnt = scorer.learnt();
+    (scored, Learnt { season: own.map(|cycle| (cycle, FOUND)).or(learnt.season), ..learnt })
 }
 
 /// What was found going forwards is completed in place: a long series need not fit into memory more than once.

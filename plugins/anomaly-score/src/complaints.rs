@@ -1,22 +1,10 @@
 //! What users of other detectors complain of, each as a test. The numbers are bounds, not pins: better is welcome.
 
+use crate::dice::{even, noise};
 use crate::time::DAY_MS;
 use crate::{Direction, Kind, Mode, Note, Options, Point, Scored, Shape, Span, Zone, episodes, score};
 
 const FIVE_MINUTES_MS: i64 = 300_000;
-
-/// Numbers that look random and are the same on every machine, evenly between −0.5 and 0.5.
-fn even(at: i64) -> f64 {
-    let mut mixed = (at as u64).wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    ((mixed ^ (mixed >> 31)) >> 40) as f64 / f64::from(1 << 24) - 0.5
-}
-
-/// About normal, with a standard deviation of one.
-fn noise(at: i64) -> f64 {
-    (0..12).map(|part| even(at * 12 + part)).sum()
-}
 
 fn series(count: i64, step_ms: i64, value: impl Fn(i64) -> f64) -> Vec<Point> {
     (0..count).map(|at| Point::new(at * step_ms, value(at))).collect()

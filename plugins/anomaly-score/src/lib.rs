@@ -7,6 +7,8 @@ mod calendar;
 #[cfg(test)]
 mod complaints;
 mod cost;
+#[cfg(test)]
+mod dice;
 mod episode;
 mod explain;
 mod form;
@@ -22,6 +24,7 @@ mod options;
 mod properties;
 mod rows;
 mod scorer;
+mod season;
 mod series;
 mod state;
 mod stats;

@@ -60,7 +60,7 @@ pub(super) fn run(request: SeriesRequest) -> Result<Answer, Failure> {
     let mut series = series(request.series.as_deref())?;
     let dropped = request.last_point_partial && series.points.pop().is_some();
     let points = filled(&series.points, request.missing)?;
-    refuse_if_too_large(points.len(), options.mode)?;
+    refuse_if_too_large(points.len(), &options)?;
     progress(0.1, format!("{} points read", points.len()));
 
     let state = state()?;
@@ -138,8 +138,8 @@ fn state() -> Result<Option<Vec<u8>>, Failure> {
 }
 
 /// Before anything is computed: what cannot end well is refused with what it would take.
-fn refuse_if_too_large(points: usize, mode: Mode) -> Result<(), Failure> {
-    let fuel = series_cost_fuel(points, mode);
+fn refuse_if_too_large(points: usize, options: &Options) -> Result<(), Failure> {
+    let fuel = series_cost_fuel(points, options.mode, options.season_points);
     if fuel <= SERIES_FUEL_MAX {
         return Ok(());
     }
