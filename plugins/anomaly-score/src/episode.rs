@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use crate::changes::places;
 use crate::explain::explain;
 use crate::form::{Form, form};
 use crate::scorer::Scored;
@@ -102,17 +103,18 @@ pub fn episodes(scored: &[Scored]) -> Vec<Episode> {
     let alerts: Vec<usize> = (0..scored.len()).filter(|at| scored.get(*at).is_some_and(|point| point.severity >= 50.0)).collect();
     let time = |at: &usize| scored.get(*at).map_or(0, |point| point.time_ms);
     let together = |earlier: &usize, later: &usize| time(later).saturating_sub(time(earlier)) < gap_ms;
+    let levels = places(scored, step_ms);
     let mut runs = alerts.chunk_by(together).peekable();
     let mut found = Vec::new();
     while let Some(run) = runs.next() {
         let mut run = run.to_vec();
-        let Some(mut described) = describe(scored, &run, step_ms, gap_ms) else { continue };
+        let Some(mut described) = describe(scored, &run, step_ms, &levels) else { continue };
         // What goes on without a pause is one incident, also where it did not alert for a while.
         while let Some(next) =
             runs.next_if(|next| next.first().is_some_and(|at| *at <= described.1.last) && goes_on(scored, next, described.1.way))
         {
             run.extend_from_slice(next);
-            match describe(scored, &run, step_ms, gap_ms) {
+            match describe(scored, &run, step_ms, &levels) {
                 Some(both) => described = both,
                 None => break,
             }
@@ -146,8 +148,9 @@ fn gap_ms(step_ms: i64) -> i64 {
     if step_ms < DAY_MS / 4 { gap_ms.max(GAP_MS) } else { gap_ms }
 }
 
-fn describe(scored: &[Scored], run: &[usize], step_ms: i64, gap_ms: i64) -> Option<(Episode, Form)> {
-    let (first, last) = (*run.first()?, *run.last()?);
+/// `levels` are the first points of the series' levels, as far as they are known.
+fn describe(scored: &[Scored], run: &[usize], step_ms: i64, levels: &[usize]) -> Option<(Episode, Form)> {
+    let (gap_ms, first, last) = (gap_ms(step_ms), *run.first()?, *run.last()?);
     let whole = scored.get(first..=last)?;
     let furthest = whole.iter().map(|point| point.deviation.abs()).fold(0.0, f64::max);
     let off = |at: &usize| scored.get(*at).is_some_and(|point| point.deviation.abs() >= OFF_BY_ITSELF.max(OFF_SHARE * furthest));
@@ -170,6 +173,7 @@ fn describe(scored: &[Scored], run: &[usize], step_ms: i64, gap_ms: i64) -> Opti
             Form { shape: shape(&core, direction, earlier), way: direction, first: *places.first()?, last: *places.last()? }
         }
     };
+    let form = if form.shape == Shape::LevelShift { form.from_level(levels) } else { form };
     let (onset, end) = (scored.get(form.first)?, scored.get(form.last)?);
     let latest = scored.last()?.time_ms;
     let episode = Episode {

@@ -44,6 +44,17 @@ pub(crate) struct Form {
     pub(crate) last: usize,
 }
 
+/// A level that was seen as a whole knows its beginning better than the alerts do, if that is so near.
+const LEVEL_NEAR: usize = 4;
+
+impl Form {
+    /// The same from the beginning of the level nearest to its own.
+    pub(crate) fn from_level(self, levels: &[usize]) -> Self {
+        let nearest = levels.iter().copied().filter(|at| *at <= self.last).min_by_key(|at| at.abs_diff(self.first));
+        Self { first: nearest.filter(|at| at.abs_diff(self.first) <= LEVEL_NEAR).unwrap_or(self.first), ..self }
+    }
+}
+
 /// The rhythm of a series, by its steps.
 #[derive(Debug, Clone, Copy)]
 struct Rhythm {

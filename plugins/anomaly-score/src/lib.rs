@@ -4,6 +4,7 @@
 
 mod batch;
 mod calendar;
+mod changes;
 #[cfg(test)]
 mod complaints;
 mod cost;
@@ -32,6 +33,7 @@ mod time;
 mod windows;
 mod zone;
 
+pub use changes::{ChangePoint, change_points};
 pub use cost::{ROWS_FUEL_MAX, SERIES_FUEL_MAX, series_cost_fuel};
 pub use episode::{Episode, Shape, Way, episodes};
 pub use guest::AnomalyScore;

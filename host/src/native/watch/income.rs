@@ -159,7 +159,7 @@ impl Money {
         let last_day = |episode: &Episode| time(&episode.end);
         // A day is over at its end; dates are compared by their own midnights.
         let recent = plan.days.iter().filter(|day| day.end_ms > plan.recent_from.0).count();
-        let from = self.days.keys().rev().take(recent).last().copied();
+        let from = self.days.keys().rev().take(recent).min().copied();
         let speaks = |episode: &&Episode| {
             let matters = (episode.value - episode.expected).abs() >= SHARE_MIN * episode.expected.abs();
             matters && from.is_some_and(|from| last_day(episode).is_some_and(|day| day >= from))

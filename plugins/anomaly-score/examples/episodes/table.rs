@@ -39,9 +39,9 @@ impl Table {
                 let (from, to) = (row_of(&scored, &episode.onset), row_of(&scored, &episode.end));
                 from <= truth.until && to + 1 >= truth.start
             };
-            let own: Vec<usize> = (0..found.len()).filter(|at| inside(&found[*at])).collect();
-            own.iter().for_each(|at| used[*at] = true);
-            let worst = own.iter().map(|at| &found[*at]).max_by(|a, b| a.severity.total_cmp(&b.severity));
+            let own: Vec<&Episode> = found.iter().filter(|episode| inside(episode)).collect();
+            used.iter_mut().zip(&found).filter(|(_, episode)| inside(episode)).for_each(|(used, _)| *used = true);
+            let worst = own.into_iter().max_by(|a, b| a.severity.total_cmp(&b.severity));
             let name = format!("{:?}", truth.shapes.first().unwrap_or(&Shape::Spike));
             for key in [name, "all".to_owned()] {
                 self.rows.entry(key).or_default().count(truth, worst, &scored);
@@ -69,8 +69,8 @@ impl Row {
 
 /// Rows are named by their times.
 fn row_of(scored: &[Scored], text: &str) -> usize {
-    let series = taskwarden_anomaly_score::read_csv(format!("{text},0\n").as_bytes()).expect("a time that was shown");
-    let time_ms = series.points[0].time_ms;
+    let series = taskwarden_anomaly_score::read_csv(format!("{text},0\n").as_bytes()).unwrap_or_default();
+    let time_ms = series.points.first().map_or(i64::MIN, |point| point.time_ms);
     scored.partition_point(|point| point.time_ms < time_ms)
 }
 

@@ -10,7 +10,10 @@ use super::SeriesRequest;
 use super::request::Missing;
 use crate::cost::{SERIES_FUEL_MAX, series_cost_fuel};
 use crate::time::show;
-use crate::{Direction, Episode, Kind, Mode, Options, Point, Scored, Scorer, Series, episodes, read_csv, read_pairs, score};
+use crate::{
+    ChangePoint, Direction, Episode, Kind, Mode, Options, Point, Scored, Scorer, Series, change_points, episodes, read_csv, read_pairs,
+    score,
+};
 
 /// Series longer than this have only their alerting points in the result; all of them are in `scores.csv`.
 const RESULT_POINTS_MAX: usize = 2_000;
@@ -30,6 +33,9 @@ pub struct Answer {
     #[serde(skip_serializing_if = "Option::is_none")]
     state_in: Option<&'static str>,
     episodes: Vec<Episode>,
+    /// Only in batch mode.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    change_points: Option<Vec<ChangePoint>>,
     model: ModelSummary,
 }
 
@@ -91,6 +97,7 @@ pub(super) fn run(request: SeriesRequest) -> Result<Answer, Failure> {
         file.write_all(state)?;
         file.finish()?;
     }
+    let change_points = (options.mode == Mode::Batch).then(|| change_points(&scored, learnt.step_ms.unwrap_or(0)));
     let all = scored.len() <= RESULT_POINTS_MAX;
     let scores = scored.iter().filter(|point| all || point.severity >= 50.0).map(PointScore::from).collect();
     let model = summary(&options, &learnt, continued);
@@ -101,6 +108,7 @@ pub(super) fn run(request: SeriesRequest) -> Result<Answer, Failure> {
         scores_in: "scores.csv",
         state_in: state.map(|_| STATE),
         episodes,
+        change_points,
         model,
     })
 }
