@@ -173,7 +173,7 @@ fn describe(scored: &[Scored], run: &[usize], step_ms: i64, levels: &[usize]) ->
             Form { shape: shape(&core, direction, earlier), way: direction, first: *places.first()?, last: *places.last()? }
         }
     };
-    let form = if form.shape == Shape::LevelShift { form.from_level(levels) } else { form };
+    let form = if form.shape == Shape::LevelShift { form.onset_at_level(levels) } else { form };
     let (onset, end) = (scored.get(form.first)?, scored.get(form.last)?);
     let latest = scored.last()?.time_ms;
     let episode = Episode {

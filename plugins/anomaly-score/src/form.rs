@@ -49,7 +49,7 @@ const LEVEL_NEAR: usize = 4;
 
 impl Form {
     /// The same from the beginning of the level nearest to its own.
-    pub(crate) fn from_level(self, levels: &[usize]) -> Self {
+    pub(crate) fn onset_at_level(self, levels: &[usize]) -> Self {
         let nearest = levels.iter().copied().filter(|at| *at <= self.last).min_by_key(|at| at.abs_diff(self.first));
         Self { first: nearest.filter(|at| at.abs_diff(self.first) <= LEVEL_NEAR).unwrap_or(self.first), ..self }
     }

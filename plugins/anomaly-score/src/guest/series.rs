@@ -65,7 +65,7 @@ pub(super) fn run(request: SeriesRequest) -> Result<Answer, Failure> {
     let options = request.options()?;
     let mut series = series(request.series.as_deref())?;
     let dropped = request.last_point_partial && series.points.pop().is_some();
-    let points = filled(&series.points, request.missing)?;
+    let points = filled(&series.points, request.missing, request.until_ms()?)?;
     refuse_if_too_large(points.len(), &options)?;
     progress(0.1, format!("{} points read", points.len()));
 
@@ -156,8 +156,9 @@ fn refuse_if_too_large(points: usize, options: &Options) -> Result<(), Failure> 
     )))
 }
 
-/// Steps without a row, as the policy has it. A gap is a gap once more than half of another step fits into it.
-fn filled(points: &[Point], missing: Missing) -> Result<Cow<'_, [Point]>, Failure> {
+/// Steps without a row, as the policy has it, those at the end up to `until_ms` too. A gap is a gap once more than half of another step fits
+/// into it.
+fn filled(points: &[Point], missing: Missing, until_ms: Option<i64>) -> Result<Cow<'_, [Point]>, Failure> {
     let mut gaps: Vec<f64> = points.windows(2).filter_map(|pair| Some((pair.last()?.time_ms - pair.first()?.time_ms) as f64)).collect();
     #[expect(clippy::cast_possible_truncation, reason = "it was an integer of milliseconds, or the middle of two")]
     let step = crate::stats::median(&mut gaps) as i64;
@@ -165,15 +166,24 @@ fn filled(points: &[Point], missing: Missing) -> Result<Cow<'_, [Point]>, Failur
         return Ok(Cow::Borrowed(points));
     }
     let mut filled: Vec<Point> = Vec::with_capacity(points.len());
-    for point in points {
-        while let Some(last) = filled.last().filter(|last| point.time_ms - last.time_ms > step + step / 2) {
+    let fill = |filled: &mut Vec<Point>, next_ms: i64| {
+        while let Some(last) = filled.last().filter(|last| next_ms.saturating_sub(last.time_ms) > step.saturating_add(step / 2)) {
             let value = if missing == Missing::Zero { 0.0 } else { last.value };
-            filled.push(Point { time_ms: last.time_ms + step, value, total: last.total });
+            let new = Point { time_ms: last.time_ms + step, value, total: last.total };
+            filled.push(new);
             if filled.len() > crate::POINTS_MAX {
                 return Err(Failure::invalid(format!("with its gaps filled the series has more than {} points", crate::POINTS_MAX)));
             }
         }
+        Ok(())
+    };
+    for point in points {
+        fill(&mut filled, point.time_ms)?;
         filled.push(*point);
+    }
+    // The step that begins at that moment has not come yet.
+    if let Some(until_ms) = until_ms {
+        fill(&mut filled, until_ms.saturating_add(step / 2))?;
     }
     Ok(Cow::Owned(filled))
 }
