@@ -32,7 +32,7 @@ pub struct ChangePoint {
 /// The new levels of a scored series, in the order of time.
 #[must_use]
 pub fn change_points(scored: &[Scored], step_ms: i64) -> Vec<ChangePoint> {
-    let places = places(scored, step_ms);
+    let places = level_starts(scored, step_ms);
     let ends = places.iter().skip(1).copied().chain([scored.len()]);
     let level =
         |from: usize, to: usize| median(&mut scored.get(from..to).unwrap_or_default().iter().map(|point| point.value).collect::<Vec<_>>());
@@ -46,7 +46,7 @@ pub fn change_points(scored: &[Scored], step_ms: i64) -> Vec<ChangePoint> {
 }
 
 /// The first point of each new level.
-pub(crate) fn places(scored: &[Scored], step_ms: i64) -> Vec<usize> {
+pub(crate) fn level_starts(scored: &[Scored], step_ms: i64) -> Vec<usize> {
     if step_ms < DAY_MS / 4 || scored.len() > POINTS_MAX || scored.len() < 2 * LEVEL_POINTS {
         return Vec::new();
     }

@@ -1,9 +1,11 @@
 //! From points to episodes: one entry for each incident, with its beginning, its worst moment, its end, what kind of change it is, and a
 //! sentence that says why.
 
+use std::cell::OnceCell;
+
 use serde::Serialize;
 
-use crate::changes::places;
+use crate::changes::level_starts;
 use crate::explain::explain;
 use crate::form::{Form, form};
 use crate::scorer::Scored;
@@ -103,7 +105,8 @@ pub fn episodes(scored: &[Scored]) -> Vec<Episode> {
     let alerts: Vec<usize> = (0..scored.len()).filter(|at| scored.get(*at).is_some_and(|point| point.severity >= 50.0)).collect();
     let time = |at: &usize| scored.get(*at).map_or(0, |point| point.time_ms);
     let together = |earlier: &usize, later: &usize| time(later).saturating_sub(time(earlier)) < gap_ms;
-    let levels = places(scored, step_ms);
+    // Looked for when somebody asks: it takes longer than all the rest.
+    let levels = OnceCell::new();
     let mut runs = alerts.chunk_by(together).peekable();
     let mut found = Vec::new();
     while let Some(run) = runs.next() {
@@ -148,8 +151,8 @@ fn gap_ms(step_ms: i64) -> i64 {
     if step_ms < DAY_MS / 4 { gap_ms.max(GAP_MS) } else { gap_ms }
 }
 
-/// `levels` are the first points of the series' levels, as far as they are known.
-fn describe(scored: &[Scored], run: &[usize], step_ms: i64, levels: &[usize]) -> Option<(Episode, Form)> {
+/// `levels` are the first points of the series' levels, once they are known.
+fn describe(scored: &[Scored], run: &[usize], step_ms: i64, levels: &OnceCell<Vec<usize>>) -> Option<(Episode, Form)> {
     let (gap_ms, first, last) = (gap_ms(step_ms), *run.first()?, *run.last()?);
     let whole = scored.get(first..=last)?;
     let furthest = whole.iter().map(|point| point.deviation.abs()).fold(0.0, f64::max);
@@ -173,7 +176,8 @@ fn describe(scored: &[Scored], run: &[usize], step_ms: i64, levels: &[usize]) ->
             Form { shape: shape(&core, direction, earlier), way: direction, first: *places.first()?, last: *places.last()? }
         }
     };
-    let form = if form.shape == Shape::LevelShift { form.onset_at_level(levels) } else { form };
+    let form =
+        if form.shape == Shape::LevelShift { form.onset_at_level(levels.get_or_init(|| level_starts(scored, step_ms))) } else { form };
     let (onset, end) = (scored.get(form.first)?, scored.get(form.last)?);
     let latest = scored.last()?.time_ms;
     let episode = Episode {
