@@ -207,6 +207,29 @@ async fn a_success_rate_that_falls_is_found_explained_kept_and_resolved() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_that_was_bad_from_the_start_is_seen_beside_the_good_one() {
+    let data = tempfile::tempdir().expect("a folder");
+    let data = data.path();
+    history(data, 0..60, usual, "1.1.0").await;
+    // Six times as many attempts go to the version of always, so that the lane as a whole hardly shows it.
+    for _ in 0..6 {
+        history(data, 60..63, usual, "1.1.0").await;
+    }
+    history(data, 60..63, |_| 4, "1.2.0").await;
+    let host = Watched::start(data, hour(63), &["anomaly-score"]).await;
+    let ran = host.run(json!({"history_days": 8, "recent_hours": 3})).await;
+    let found = host.findings("state=new").await;
+    assert_eq!(found.len(), 1, "{} {found:?}", ran["result"]);
+    assert_eq!((&found[0]["kind"], &found[0]["keys"]["plugin_version"]), (&json!("watch.version"), &json!("1.2.0")));
+    let said = found[0]["explanation"].as_str().expect("a sentence");
+    assert!(
+        said.contains("63 of 75 attempts of implement_idea for model m/1 by idea 1.2.0 succeeded from 2026-11-18 12:00 UTC on: 84 %"),
+        "{said}"
+    );
+    host.host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ratings_are_watched_with_how_many_there_were_and_missed_when_nobody_rates() {
     let data = tempfile::tempdir().expect("a folder");
     let data = data.path();

@@ -13,7 +13,7 @@ pub const SERIES_FUEL_MAX: u64 = 45_000_000_000;
 pub const ROWS_FUEL_MAX: u64 = 45_000_000_000;
 
 /// Fuel for one point and each pair of what a calendar model knows: places in the cycle, days of the month, level and slope.
-const PAIR_FUEL: u64 = 40;
+const PAIR_FUEL: u64 = 15;
 /// Level, slope and days of the month.
 const BESIDE_THE_CYCLE: u64 = 33;
 

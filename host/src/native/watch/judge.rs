@@ -24,7 +24,7 @@ pub(super) struct Subject<'a> {
 }
 
 impl Subject<'_> {
-    fn keys(&self, metric: &str) -> BTreeMap<String, String> {
+    pub(super) fn keys(&self, metric: &str) -> BTreeMap<String, String> {
         let mut keys =
             BTreeMap::from([("metric".to_owned(), metric.to_owned()), ("task_type".to_owned(), self.lane.task_type.to_string())]);
         keys.extend(self.lane.ai_model.as_ref().map(|model| ("ai_model".to_owned(), model.to_string())));
@@ -35,7 +35,7 @@ impl Subject<'_> {
         keys
     }
 
-    fn shown(&self) -> String {
+    pub(super) fn shown(&self) -> String {
         let model = self.lane.ai_model.as_ref().map(AiModel::as_str);
         let of_model = model.map_or_else(String::new, |model| format!(" for model {model}"));
         let of_version = self.version.map_or_else(String::new, |(plugin, version)| format!(" by {plugin} {version}"));

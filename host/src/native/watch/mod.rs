@@ -6,6 +6,7 @@
 //! whole set of what it found of lanes and the whole set of what it found of the income, so what it finds no more is resolved; where a
 //! series could not be scored, nothing is.
 
+mod beside;
 mod income;
 mod judge;
 mod request;
@@ -24,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use self::income::Money;
 use self::judge::{Stream, Subject};
 use self::request::Plan;
-use self::scoring::{Asked, Request, Scored};
+use self::scoring::{Asked, Kind, Request, Scored};
 use self::series::{History, Metric, Sums};
 use crate::clock::{SharedClock, UnixMs};
 use crate::event::EventBus;
@@ -202,7 +203,11 @@ impl Run<'_> {
             }
             for version in versions {
                 let Some(buckets) = history.by_version.get(version) else { continue };
-                found.extend(self.series(metric, &Subject { lane, version: Some(version) }, buckets, history).await?);
+                let seen = self.series(metric, &Subject { lane, version: Some(version) }, buckets, history).await?;
+                if seen.is_none() && metric.kind() == Kind::Ratio {
+                    found.extend(beside::observation(metric, lane, version, history, self.plan).map_err(invalid_name)?);
+                }
+                found.extend(seen);
             }
         }
         Ok(())

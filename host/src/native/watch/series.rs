@@ -39,6 +39,20 @@ impl Sums {
     }
 }
 
+impl Sums {
+    /// What is left without a part of it.
+    pub(super) fn without(mut self, part: &Self) -> Self {
+        self.succeeded = self.succeeded.saturating_sub(part.succeeded);
+        self.failed = self.failed.saturating_sub(part.failed);
+        self.queue_ms = self.queue_ms.saturating_sub(part.queue_ms);
+        self.run_ms = self.run_ms.saturating_sub(part.run_ms);
+        self.fuel = self.fuel.saturating_sub(part.fuel);
+        self.ratings = self.ratings.saturating_sub(part.ratings);
+        self.satisfied = self.satisfied.saturating_sub(part.satisfied);
+        self
+    }
+}
+
 impl AddAssign for Sums {
     fn add_assign(&mut self, other: Self) {
         self.succeeded += other.succeeded;
