@@ -9,7 +9,7 @@ use std::time::Duration;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use taskwarden::app::{Host, database_path};
-use taskwarden::clock::{UnixMs, VirtualClock};
+use taskwarden::clock::{SharedClock, UnixMs, VirtualClock};
 use taskwarden::config::Config;
 use taskwarden::store::sqlite::{SqliteOptions, SqliteStore};
 use taskwarden::store::stripe::StripeStore as _;
@@ -110,15 +110,17 @@ async fn charges(data: &Path, days: std::ops::Range<i64>, currency: &str, cents:
 
 struct Watched {
     host: Host,
+    clock: Arc<VirtualClock>,
     http: Client,
     base: String,
 }
 
 impl Watched {
     async fn start(data: &Path, now: UnixMs, plugins: &[&str]) -> Self {
-        let host = Host::start(config(data), VirtualClock::starting_at(now)).await.expect("a host");
+        let clock = VirtualClock::starting_at(now);
+        let host = Host::start(config(data), Arc::clone(&clock) as SharedClock).await.expect("a host");
         let watched =
-            Self { base: format!("http://{}", host.address()), host, http: Client::builder().no_proxy().build().expect("a client") };
+            Self { base: format!("http://{}", host.address()), host, clock, http: Client::builder().no_proxy().build().expect("a client") };
         for plugin in plugins {
             let request = watched.http.post(format!("{}/v1/admin/plugins", watched.base)).body(crate::guests::component(plugin));
             let answer = request.send().await.expect("an answer");
@@ -203,6 +205,37 @@ async fn a_success_rate_that_falls_is_found_explained_kept_and_resolved() {
     assert_eq!((&silent[0]["kind"], &silent[0]["keys"]["task_type"]), (&json!("watch.stopped"), &json!("implement_idea")));
     let said = silent[0]["explanation"].as_str().expect("a sentence");
     assert!(said.contains("has ended since 2026-11-23 12:00 UTC, for 4 hours; before that it was never longer than 0 hours"), "{said}");
+    host.host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_schedule_nobody_has_to_ask() {
+    let data = tempfile::tempdir().expect("a folder");
+    let data = data.path();
+    history(data, 0..60, usual, "1.1.0").await;
+    history(data, 60..63, |_| 12, "1.1.0").await;
+    let host = Watched::start(data, hour(63), &["anomaly-score"]).await;
+    let schedule = json!({"cron": "5 * * * *", "task": {"task_type": "anomaly.watch", "payload": payload()}});
+    host.json(Method::PUT, "/v1/admin/schedules/watch", &schedule).await;
+    // Its time comes, and once more an hour later; what it found is the same thing then.
+    for (minutes, state) in [(5, "new"), (60, "persisting")] {
+        host.clock.advance(Duration::from_secs(60 * minutes));
+        let mut ran = Value::Null;
+        for _ in 0..2_000 {
+            let tasks = host.json(Method::GET, "/v1/tasks?task_type=anomaly.watch", &Value::Null).await;
+            let latest = tasks["tasks"][0].clone();
+            if tasks["tasks"].as_array().map_or(0, Vec::len) == if state == "new" { 1 } else { 2 } {
+                let id = latest["id"].as_str().expect("an id").to_owned();
+                ran = host.json(Method::GET, &format!("/v1/tasks/{id}?wait=60s"), &Value::Null).await;
+                break;
+            }
+            // The scheduler looks again after a while by its own clock.
+            host.clock.advance(Duration::from_millis(100));
+        }
+        assert_eq!(ran["state"], "succeeded", "{ran}");
+        let found = host.findings(&format!("state={state}")).await;
+        assert_eq!(found.iter().map(|finding| &finding["kind"]).collect::<Vec<_>>(), [&json!("watch.success_rate")], "{state}: {ran}");
+    }
     host.host.stop().await;
 }
 

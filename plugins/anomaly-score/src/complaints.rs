@@ -204,6 +204,27 @@ fn a_ratio_of_few_is_not_believed_like_a_ratio_of_many() {
 }
 
 #[test]
+fn a_ratio_of_few_is_not_believed_within_the_day_either() {
+    // A hundred an hour by day, two at night; one in twenty fails.
+    let rate = |hour: i64, bad: i64| {
+        let cases: i64 = if hour % 24 < 6 { 2 } else { 100 };
+        let failed = if hour == bad { cases / 2 } else { (f64::from(u8::from(cases > 2)) * 5.0 + 2.0 * noise(hour)).max(0.0) as i64 };
+        let failed = if cases == 2 && hour != bad { i64::from(even(hour) > 0.45) } else { failed };
+        Point { time_ms: hour * 3_600_000, value: (cases - failed) as f64 / cases as f64, total: Some(cases as f64) }
+    };
+    let scored = |bad: i64| {
+        let points: Vec<Point> = (0..24 * 28).map(|hour| rate(hour, bad)).collect();
+        let (scored, learnt) = score(&points, &Options { direction: Direction::Down, ..Options::default() });
+        assert_eq!(learnt.kind, Some(Kind::Ratio));
+        scored[bad as usize]
+    };
+    let (night, day) = (scored(24 * 25 + 3), scored(24 * 25 + 12));
+    assert!(night.severity < 50.0, "one of two failed: {night:?}");
+    assert!(day.severity > 60.0 && day.opens, "fifty of a hundred failed: {day:?}");
+    assert!((day.expected - 0.95).abs() < 0.03, "{day:?}");
+}
+
+#[test]
 fn holidays_are_expected_when_they_come_again_and_planned_days_are_left_out() {
     let holiday = |day: i64| day == 100 || day == 180;
     let points = series(220, DAY_MS, |day| {

@@ -28,6 +28,8 @@ const SPIKE_POINTS: usize = 2;
 const SAME_SIDE: f64 = 0.8;
 /// A change that grows by this factor from its first third to its last is a trend.
 const GROWTH: f64 = 1.6;
+/// An incident goes on while at least this share of its worst deviation is left.
+const GOES_ON_SHARE: f64 = 0.5;
 /// Values that were seen within this many points before are nothing new; their order may be.
 const RANGE_POINTS: usize = 28;
 
@@ -173,7 +175,14 @@ fn describe(scored: &[Scored], run: &[usize], step_ms: i64, levels: &OnceCell<Ve
         None => {
             let direction = way(&core);
             let earlier = scored.get(first.saturating_sub(RANGE_POINTS)..first - before)?;
-            Form { shape: shape(&core, direction, earlier), way: direction, first: *places.first()?, last: *places.last()? }
+            // The model gets used to what goes on; what was expected of the worst point does not.
+            let worst_by = peak.value - peak.expected;
+            let goes_on = |point: &&Scored| (point.value - peak.expected) * worst_by.signum() >= worst_by.abs() * GOES_ON_SHARE;
+            let later = scored.get(last + 1..).unwrap_or_default().iter().take(RANGE_POINTS).take_while(goes_on).count();
+            let last = if direction == Way::Unsteady || later == 0 { *places.last()? } else { last + later };
+            let places: Vec<usize> = places.iter().copied().chain(places.last().map_or(last, |at| at + 1)..=last).collect();
+            let core: Vec<&Scored> = places.iter().filter_map(|at| scored.get(*at)).collect();
+            Form { shape: shape(&core, direction, earlier), way: direction, first: *places.first()?, last }
         }
     };
     let form =

@@ -149,3 +149,22 @@ fn an_unfinished_day_does_not_alert() {
     let whole = HostDouble::new().payload(WHOLE).input("series", &csv).run::<AnomalyScore>().json().expect("succeeds");
     assert_eq!(whole["episodes"][0]["direction"], "down");
 }
+
+#[test]
+fn what_goes_on_is_not_over_because_it_is_no_news_any_more() {
+    // Three bad hours after less than three good days: the second and the third are like the first.
+    let rate = |hour: i64| {
+        if hour >= 60 {
+            0.52
+        } else if hour % 3 == 0 {
+            0.96
+        } else {
+            1.0
+        }
+    };
+    let csv: String = (0..63).map(|hour| format!("{},{},25\n", show(hour * 3_600_000), rate(hour))).collect();
+    let answer = HostDouble::new().payload(WHOLE).input("series", csv).run::<AnomalyScore>().json().expect("succeeds");
+    let episode = &answer["episodes"][0];
+    assert_eq!((&episode["onset"], &episode["end"]), (&json!(show(60 * 3_600_000)), &json!(show(62 * 3_600_000))), "{episode}");
+    assert_eq!((&episode["ongoing"], &episode["direction"], &answer["model"]["kind"]), (&json!(true), &json!("down"), &json!("ratio")));
+}
