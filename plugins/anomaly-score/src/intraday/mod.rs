@@ -197,7 +197,9 @@ impl Intraday {
         }
         self.early.push(y);
         let count = self.early.len();
-        if count.is_power_of_two() || count == SPREAD_POINTS {
+        // Or while it never moved: until it does there is no unit.
+        let moved_first = y != 0.0 && self.early.iter().take(count - 1).all(|before| *before == 0.0);
+        if count.is_power_of_two() || count == SPREAD_POINTS || moved_first {
             let tenths = |values: &[f64]| quantile(&mut values.to_vec(), 0.9) - quantile(&mut values.to_vec(), 0.1);
             let largest = |values: &[f64]| values.iter().map(|y| y.abs()).fold(0.0, f64::max);
             let spread = Some(tenths(&self.early)).filter(|spread| *spread > 0.0).unwrap_or_else(|| largest(&self.early));
