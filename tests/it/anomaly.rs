@@ -125,6 +125,9 @@ fn a_thousand_days_and_a_million_points_stay_within_their_means() {
     let batch = json!({ "mode": "batch", "last_point_partial": false });
     let minutes = kit().run(TestTask::new("anomaly.score").payload(&batch).input("series", csv(20_000, 300, five_minutes)));
     minutes.assert_succeeded().assert_memory_at_most(8 << 20).assert_fuel_at_most(20_000 * 240_000);
+    // About the longest that is not refused.
+    let longest = kit().run(TestTask::new("anomaly.score").payload(&whole).input("series", csv(400_000, 60, five_minutes)));
+    longest.assert_succeeded().assert_memory_at_most(128 << 20);
     let too_many = kit().run(TestTask::new("anomaly.score").payload(json!({ "mode": "batch" })).input("series", csv(400_000, 60, daily)));
     too_many.assert_outcome(Outcome::Invalid).assert_error_contains("fuel").assert_error_contains("carry the state");
 }

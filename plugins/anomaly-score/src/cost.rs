@@ -3,7 +3,7 @@
 use crate::options::Mode;
 
 /// Fuel for one point of a series in streaming mode, reading and writing included.
-const STREAMING_POINT_FUEL: u64 = 100_000;
+const STREAMING_POINT_FUEL: u64 = 112_000;
 /// The same in batch mode: there and back, and the windows.
 const BATCH_POINT_FUEL: u64 = 220_000;
 

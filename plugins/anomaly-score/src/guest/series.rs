@@ -167,13 +167,16 @@ fn filled(points: &[Point], missing: Missing, until_ms: Option<i64>) -> Result<C
     }
     let mut filled: Vec<Point> = Vec::with_capacity(points.len());
     let fill = |filled: &mut Vec<Point>, next_ms: i64| {
-        while let Some(last) = filled.last().filter(|last| next_ms.saturating_sub(last.time_ms) > step.saturating_add(step / 2)) {
+        let Some(mut last) = filled.last().copied() else { return Ok(()) };
+        // Counted before anything is filled: a date far off should cost nothing.
+        let missing_steps = next_ms.saturating_sub(last.time_ms) / step;
+        if filled.len() as i64 + missing_steps > crate::POINTS_MAX as i64 {
+            return Err(Failure::invalid(format!("with its gaps filled the series has more than {} points", crate::POINTS_MAX)));
+        }
+        while next_ms.saturating_sub(last.time_ms) > step.saturating_add(step / 2) {
             let value = if missing == Missing::Zero { 0.0 } else { last.value };
-            let new = Point { time_ms: last.time_ms + step, value, total: last.total };
-            filled.push(new);
-            if filled.len() > crate::POINTS_MAX {
-                return Err(Failure::invalid(format!("with its gaps filled the series has more than {} points", crate::POINTS_MAX)));
-            }
+            last = Point { time_ms: last.time_ms + step, value, total: last.total };
+            filled.push(last);
         }
         Ok(())
     };

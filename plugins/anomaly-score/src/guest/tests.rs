@@ -136,6 +136,8 @@ fn an_outage_is_told_while_it_lasts_and_not_when_it_is_over() {
     assert_eq!((&answer["points"], &episode["type"], &episode["ongoing"]), (&json!(90), &json!("outage"), &json!(true)), "{answer}");
     assert_eq!(episode["onset"], show(88 * 86_400_000));
     assert_eq!(ran("").json().expect("succeeds")["episodes"], json!([]), "without it nobody knows that something should have come");
+    let far = HostDouble::new().payload(r#"{"missing": "zero", "until": "9999-01-01"}"#).input("series", &csv).run::<AnomalyScore>();
+    assert!(matches!(far.result, Err(Failure::Invalid(why)) if why.contains("more than 1000000 points")));
     let alone = HostDouble::new().payload(r#"{"until": "2026-01-01"}"#).input("series", &csv).run::<AnomalyScore>();
     assert!(matches!(alone.result, Err(Failure::Invalid(why)) if why.contains("missing")));
 }
