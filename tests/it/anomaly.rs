@@ -30,6 +30,16 @@ fn five_minutes(at: i64) -> f64 {
     if (2500..2510).contains(&at) { wave + 15.0 } else { wave }
 }
 
+/// A share of cases every hour, with how many there were: few at night; and some bad hours.
+fn rates(hours: i64) -> String {
+    let row = |at: i64| {
+        let cases = if at % 24 < 7 { 1 + at % 3 } else { 80 + (at * 37) % 41 };
+        let good = cases - ((at * 7919) % 97) / 33 % (cases + 1) - if (900..906).contains(&at) { cases / 4 } else { 0 };
+        format!("{},{},{cases}\n", 1_767_225_600 + at * 3_600, good.max(0) as f64 / cases as f64)
+    };
+    (0..hours).map(row).collect()
+}
+
 /// One number of each line of `scores.csv`, as it is written there.
 fn column(run: &TestRun, at: usize) -> Vec<String> {
     let text = String::from_utf8(run.output("scores.csv").to_vec()).expect("text");
@@ -43,6 +53,8 @@ fn anomaly_scores_are_the_same_bits_in_the_sandbox_as_outside() {
         (csv(400, DAY_S, daily), Mode::Batch),
         (csv(3000, 300, five_minutes), Mode::Streaming),
         (csv(3000, 300, five_minutes), Mode::Batch),
+        (rates(1200), Mode::Streaming),
+        (rates(1200), Mode::Batch),
     ] {
         let payload = json!({ "mode": mode, "last_point_partial": false });
         let task = || TestTask::new("anomaly.score").payload(&payload).input("series", series.clone());
@@ -110,6 +122,12 @@ fn a_thousand_days_and_a_million_points_stay_within_their_means() {
     days.assert_succeeded().assert_memory_at_most(8 << 20);
     let minutes = kit().run(TestTask::new("anomaly.score").payload(&whole).input("series", csv(20_000, 300, five_minutes)));
     minutes.assert_succeeded().assert_memory_at_most(8 << 20).assert_fuel_at_most(20_000 * 110_000);
+    let batch = json!({ "mode": "batch", "last_point_partial": false });
+    let minutes = kit().run(TestTask::new("anomaly.score").payload(&batch).input("series", csv(20_000, 300, five_minutes)));
+    minutes.assert_succeeded().assert_memory_at_most(8 << 20).assert_fuel_at_most(20_000 * 240_000);
+    // About the longest that is not refused.
+    let longest = kit().run(TestTask::new("anomaly.score").payload(&whole).input("series", csv(400_000, 60, five_minutes)));
+    longest.assert_succeeded().assert_memory_at_most(128 << 20);
     let too_many = kit().run(TestTask::new("anomaly.score").payload(json!({ "mode": "batch" })).input("series", csv(400_000, 60, daily)));
     too_many.assert_outcome(Outcome::Invalid).assert_error_contains("fuel").assert_error_contains("carry the state");
 }

@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 pub use settle::{Change, settle};
+pub use taskwarden_money::Currency;
 
 use crate::clock::UnixMs;
 use crate::task::{NameError, TaskId, TaskType};
@@ -190,49 +191,12 @@ impl FromStr for FindingState {
 }
 
 /// An amount in the smallest unit of its currency.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrossValue {
     /// How much, never negative: a finding of minus a thousand is as large as one of a thousand.
     pub minor: u64,
-    /// ISO 4217, in lower case.
+    /// Of what.
     pub currency: Currency,
-}
-
-/// A currency by its ISO 4217 code, in lower case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(into = "String")]
-pub struct Currency([u8; 3]);
-
-impl Currency {
-    /// Reads a code in either case.
-    ///
-    /// # Errors
-    /// When it is not three letters.
-    pub fn parse(text: &str) -> Result<Self, NameError> {
-        let code = <[u8; 3]>::try_from(text.as_bytes()).ok().filter(|code| code.iter().all(u8::is_ascii_alphabetic));
-        let short: String = text.chars().take(10).collect();
-        code.map(|code| Self(code.map(|letter| letter.to_ascii_lowercase())))
-            .ok_or_else(|| NameError(format!("{short:?} is no currency code")))
-    }
-
-    /// The code.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
-    }
-}
-
-impl From<Currency> for String {
-    fn from(currency: Currency) -> Self {
-        currency.as_str().to_owned()
-    }
-}
-
-impl<'de> Deserialize<'de> for Currency {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        Self::parse(&text).map_err(serde::de::Error::custom)
-    }
 }
 
 /// One thing that a run of a check found.

@@ -88,7 +88,7 @@ impl From<Finding> for FindingView {
             keys: finding.keys,
             state: finding.state,
             severity: finding.severity,
-            gross_value: finding.gross.map(|gross| MoneyView { minor: gross.minor, currency: gross.currency.as_str().to_owned() }),
+            gross_value: finding.gross.map(|gross| MoneyView { minor: gross.minor, currency: gross.currency.code().to_owned() }),
             explanation: finding.explanation,
             detail: finding.detail,
             source_task: finding.source.to_string(),

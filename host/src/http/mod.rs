@@ -18,6 +18,7 @@ mod payments;
 mod plugins;
 mod problem;
 mod query;
+mod ratings;
 mod serve;
 mod submit;
 mod tasks;
@@ -168,6 +169,7 @@ fn submit_routes() -> Routes {
         .routes(routes!(batch::submit_batch))
         .routes(routes!(tasks::cancel))
         .routes(routes!(tasks::retry))
+        .routes(routes!(ratings::rate))
         .routes(routes!(blobs::upload))
         .routes(routes!(payments::checkout))
 }
@@ -177,6 +179,7 @@ fn read_routes() -> Routes {
         .routes(routes!(tasks::list))
         .routes(routes!(tasks::get))
         .routes(routes!(tasks::logs))
+        .routes(routes!(ratings::get))
         .routes(routes!(tasks::outputs))
         .routes(routes!(tasks::output))
         .routes(routes!(events::events))

@@ -294,15 +294,15 @@ async fn find(api: &Api, id: TaskId) -> Answer<Task> {
     api.store.task(id).await?.ok_or_else(|| no_task(id))
 }
 
-fn no_task(id: TaskId) -> Problem {
+pub(super) fn no_task(id: TaskId) -> Problem {
     Problem::not_found(format!("there is no task {id}; it may have been deleted at the end of its retention"))
 }
 
-fn wrong_state(detail: String) -> Problem {
+pub(super) fn wrong_state(detail: String) -> Problem {
     Problem::new(StatusCode::CONFLICT, Code::WrongState, detail)
 }
 
-fn task_id(text: &str) -> Answer<TaskId> {
+pub(super) fn task_id(text: &str) -> Answer<TaskId> {
     shown(text).parse().map_err(|e: crate::task::NameError| Problem::not_found(e.to_string()))
 }
 

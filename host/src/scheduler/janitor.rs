@@ -13,7 +13,7 @@ const TASKS_PER_TURN: u32 = 1_000;
 const BLOBS_PER_TURN: u32 = 100;
 const FINDINGS_PER_TURN: u32 = 1_000;
 const STATS_PER_TURN: u32 = 1_000;
-/// How long the host's own figures are kept: as far back as `anomaly.watch` can look, and a little more.
+/// How long the host's own figures and people's ratings are kept: as far back as `anomaly.watch` can look, and a little more.
 const STATS_KEPT: Duration = Duration::from_secs(92 * 86_400);
 
 pub(super) async fn run(shared: Arc<Shared>, stopped: CancellationToken) {
@@ -44,6 +44,10 @@ async fn turn(shared: &Shared) -> bool {
     match shared.parts.store.prune_task_stats(now.minus(STATS_KEPT), STATS_PER_TURN).await {
         Ok(deleted) => more |= deleted >= u64::from(STATS_PER_TURN),
         Err(error) => tracing::error!(%error, "could not delete old figures"),
+    }
+    match shared.parts.store.prune_ratings(now.minus(STATS_KEPT), STATS_PER_TURN).await {
+        Ok(deleted) => more |= deleted >= u64::from(STATS_PER_TURN),
+        Err(error) => tracing::error!(%error, "could not delete old ratings"),
     }
     if let Some(keep) = shared.config.blob_retention {
         match shared.parts.store.prune_blobs(now.minus(keep), BLOBS_PER_TURN).await {

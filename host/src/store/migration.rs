@@ -23,6 +23,7 @@ macro_rules! migrations_in {
             "0012_findings",
             "0013_task_stats",
             "0014_tenant_shares",
+            "0015_task_ratings",
         )
     };
     ($database:literal: $($name:literal),+ $(,)?) => {

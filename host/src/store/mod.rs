@@ -6,6 +6,7 @@ pub mod ledger;
 mod migration;
 pub mod orders;
 pub mod postgres;
+mod ratings;
 mod schedules;
 mod sharing;
 pub mod sqlite;
@@ -17,6 +18,7 @@ mod whole;
 
 pub use self::findings::{FindingFilter, FindingPage, FindingStore, Reported};
 pub use self::migration::MigrationReport;
+pub use self::ratings::{RateAnswer, Rated, RatingStats, RatingStore};
 pub use self::schedules::{Advance, DueSchedules, NewSchedule, ScheduleStore};
 pub use self::sharing::{HostShown, RunningShown, TenantShare};
 pub use self::stats::{STATS_BUCKET, StatsPage, StatsStore, TaskStats};

@@ -6,7 +6,7 @@ use super::ledger::LedgerStore;
 use super::orders::OrderStore;
 use super::stripe::{IncomeStore, StripeStore};
 use super::tables::TableStore;
-use super::{AdminStore, BlobStore, FindingStore, ScheduleStore, StatsStore, TaskStore};
+use super::{AdminStore, BlobStore, FindingStore, RatingStore, ScheduleStore, StatsStore, TaskStore};
 
 /// What may be opened beside a running host, by commands.
 pub trait SideStore: AdminStore + IncomeStore + LedgerStore {}
@@ -14,9 +14,9 @@ pub trait SideStore: AdminStore + IncomeStore + LedgerStore {}
 impl<T: AdminStore + IncomeStore + LedgerStore> SideStore for T {}
 
 /// The queue and all that belongs to it.
-pub trait QueueStore: TaskStore + BlobStore + AdminStore + ScheduleStore + FindingStore + StatsStore {}
+pub trait QueueStore: TaskStore + BlobStore + AdminStore + ScheduleStore + FindingStore + StatsStore + RatingStore {}
 
-impl<T: TaskStore + BlobStore + AdminStore + ScheduleStore + FindingStore + StatsStore> QueueStore for T {}
+impl<T: TaskStore + BlobStore + AdminStore + ScheduleStore + FindingStore + StatsStore + RatingStore> QueueStore for T {}
 
 /// What is known of money.
 pub trait MoneyStore: StripeStore + IncomeStore + LedgerStore + OrderStore + TableStore {}

@@ -137,7 +137,7 @@ fn scope(asked: Option<&Asked>, carries_open: bool) -> String {
 }
 
 fn observation(row: &Row) -> Result<Observation, BreaksError> {
-    let currency = Currency::parse(&row.currency).ok();
+    let currency = row.currency.parse::<Currency>().ok();
     let gross = row.gross_value.parse::<u64>().ok().zip(currency).map(|(minor, currency)| GrossValue { minor, currency });
     let about = [
         ("order", &row.order_id),
@@ -219,7 +219,7 @@ mod tests {
             (goods_gone.kind.as_str(), goods_gone.severity, goods_gone.keys["break"].as_str()),
             ("break.status_mismatch", 90, "brk_1")
         );
-        assert_eq!(goods_gone.gross, Some(GrossValue { minor: 3_998, currency: Currency::parse("usd").expect("a currency") }));
+        assert_eq!(goods_gone.gross, Some(GrossValue { minor: 3_998, currency: "usd".parse::<Currency>().expect("a currency") }));
         assert_eq!(
             goods_gone.explanation,
             "status mismatch between order and charge: 1999 usd on the left, -1999 usd on the right, in the smallest unit (order A,17, \

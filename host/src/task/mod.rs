@@ -6,6 +6,7 @@ mod name;
 mod native;
 mod outcome;
 mod priority;
+mod rating;
 mod record;
 mod state;
 
@@ -14,5 +15,6 @@ pub use name::{AiModel, IdempotencyKey, LaneKey, NameError, TaskId, TaskType, Te
 pub use native::{NativeCall, NativeFailure, NativeManifest, NativeTask};
 pub use outcome::{Outcome, Receipt};
 pub use priority::{Priority, run_key};
+pub use rating::Rating;
 pub use record::{LogLevel, LogLine, NewTask, Output, Task, TaskPlan};
 pub use state::{Next, RetryPolicy, TaskState, backoff, next};

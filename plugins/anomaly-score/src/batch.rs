@@ -7,6 +7,7 @@
 use crate::intraday;
 use crate::options::{Note, Options, Span};
 use crate::scorer::{Learnt, Scored, Scorer, WARM_UP_POINTS, stream};
+use crate::season;
 use crate::series::Point;
 use crate::windows::unlike_others;
 use crate::zone::Zone;
@@ -16,6 +17,9 @@ const AROUND_SHARE: usize = 40;
 /// And over no fewer points than this.
 const AROUND_POINTS_MIN: usize = 12;
 
+/// What a cycle is called that no calendar knows.
+const FOUND: &str = "found in the series";
+
 pub(crate) fn score(points: &[Point], options: &Options) -> (Vec<Scored>, Learnt) {
     let (forward, learnt) = stream(points, options);
     if points.len() < 2 * WARM_UP_POINTS {
@@ -24,47 +28,44 @@ pub(crate) fn score(points: &[Point], options: &Options) -> (Vec<Scored>, Learnt
     if learnt.intraday {
         return (there_and_back(points, forward, options), learnt);
     }
-    let mut scorer = Scorer::new(options.clone());
+    let calendar = learnt.season.map_or(1, |season| season.0);
+    let own = if options.season_points.is_none() { season::found(points, &forward, calendar, options) } else { None };
+    drop(forward);
+    let mut scorer = Scorer::new(Options { season_points: own.or(options.season_points), ..options.clone() });
     scorer.study(points);
-    (points.iter().map(|point| scorer.push(*point)).collect(), scorer.learnt())
+    let scored = points.iter().map(|point| scorer.push(*point)).collect();
+    let learnt = scorer.learnt();
+    (scored, Learnt { season: own.map(|cycle| (cycle, FOUND)).or(learnt.season), ..learnt })
 }
 
-fn there_and_back(points: &[Point], forward: Vec<Scored>, options: &Options) -> Vec<Scored> {
-    let mut backward = stream(&mirrored(points, options), &mirrored_options(options)).0;
-    backward.reverse();
-    let windows = unlike_others(&points.iter().map(|point| point.value).collect::<Vec<_>>());
-    let evidence: Vec<f64> = forward.iter().zip(&backward).map(|(there, back)| (there.evidence + back.evidence) / 2.0).collect();
-    let with_windows: Vec<f64> = match &windows {
-        Some(windows) => evidence.iter().zip(windows).map(|(evidence, window)| evidence + window).collect(),
-        None => evidence.clone(),
-    };
+/// What was found going forwards is completed in place: a long series need not fit into memory more than once.
+fn there_and_back(points: &[Point], mut scored: Vec<Scored>, options: &Options) -> Vec<Scored> {
+    let mut around: Vec<f64> = unlike_others(points.len(), points.iter().map(|point| point.value)).unwrap_or_default();
+    around.resize(points.len(), 0.0);
+    let mut backward = Scorer::new(mirrored_options(options));
+    for (at, (there, around)) in scored.iter_mut().zip(&mut around).enumerate().rev() {
+        let Some(point) = points.get(at) else { continue };
+        let back = backward.push(mirrored(point, options));
+        there.evidence = (there.evidence + back.evidence) / 2.0;
+        *around += there.evidence;
+        // What the first days are expected to be is known from the days after them.
+        if there.high <= there.low {
+            (there.expected, there.low, there.high, there.deviation) = (back.expected, back.low, back.high, back.deviation);
+        }
+    }
     let reach = (points.len() / AROUND_SHARE).max(AROUND_POINTS_MIN);
-    let around = mean_around(&mean_around(&with_windows, reach), reach);
+    let around = mean_around(&mean_around(&around, reach), reach);
     let judge = intraday::Retrospect::new(options);
     let mut opened_ms = None;
-    let points = forward.into_iter().zip(backward).zip(evidence).zip(around);
-    let scored = points.map(|(((there, back), evidence), around)| {
-        // What the first days are expected to be is known from the days after them.
-        let known = if there.high > there.low { there } else { back };
-        judge.judge(
-            Scored {
-                lately: around,
-                evidence,
-                expected: known.expected,
-                low: known.low,
-                high: known.high,
-                deviation: known.deviation,
-                ..there
-            },
-            &mut opened_ms,
-        )
-    });
-    scored.collect()
+    for (point, around) in scored.iter_mut().zip(around) {
+        *point = judge.judge(Scored { lately: around, ..*point }, &mut opened_ms);
+    }
+    scored
 }
 
-/// The same series in a mirror, on its own clock: time of day and weekday keep their rhythm, backwards.
-fn mirrored(points: &[Point], options: &Options) -> Vec<Point> {
-    points.iter().rev().map(|point| Point { time_ms: options.zone.local_ms(point.time_ms).saturating_neg(), ..*point }).collect()
+/// The same point in a mirror, on the series' own clock: time of day and weekday keep their rhythm, backwards.
+fn mirrored(point: &Point, options: &Options) -> Point {
+    Point { time_ms: options.zone.local_ms(point.time_ms).saturating_neg(), ..*point }
 }
 
 fn mirrored_options(options: &Options) -> Options {

@@ -1,22 +1,10 @@
 //! What users of other detectors complain of, each as a test. The numbers are bounds, not pins: better is welcome.
 
+use crate::dice::{even, noise};
 use crate::time::DAY_MS;
 use crate::{Direction, Kind, Mode, Note, Options, Point, Scored, Shape, Span, Zone, episodes, score};
 
 const FIVE_MINUTES_MS: i64 = 300_000;
-
-/// Numbers that look random and are the same on every machine, evenly between −0.5 and 0.5.
-fn even(at: i64) -> f64 {
-    let mut mixed = (at as u64).wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    ((mixed ^ (mixed >> 31)) >> 40) as f64 / f64::from(1 << 24) - 0.5
-}
-
-/// About normal, with a standard deviation of one.
-fn noise(at: i64) -> f64 {
-    (0..12).map(|part| even(at * 12 + part)).sum()
-}
 
 fn series(count: i64, step_ms: i64, value: impl Fn(i64) -> f64) -> Vec<Point> {
     (0..count).map(|at| Point::new(at * step_ms, value(at))).collect()
@@ -213,6 +201,27 @@ fn a_ratio_of_few_is_not_believed_like_a_ratio_of_many() {
     };
     assert!(severity(20.0) < 50.0, "17 of 20 instead of 19 of 20 is chance: {}", severity(20.0));
     assert!(severity(5000.0) > 80.0, "{}", severity(5000.0));
+}
+
+#[test]
+fn a_ratio_of_few_is_not_believed_within_the_day_either() {
+    // A hundred an hour by day, two at night; one in twenty fails.
+    let rate = |hour: i64, bad: i64| {
+        let cases: i64 = if hour % 24 < 6 { 2 } else { 100 };
+        let failed = if hour == bad { cases / 2 } else { (f64::from(u8::from(cases > 2)) * 5.0 + 2.0 * noise(hour)).max(0.0) as i64 };
+        let failed = if cases == 2 && hour != bad { i64::from(even(hour) > 0.45) } else { failed };
+        Point { time_ms: hour * 3_600_000, value: (cases - failed) as f64 / cases as f64, total: Some(cases as f64) }
+    };
+    let scored = |bad: i64| {
+        let points: Vec<Point> = (0..24 * 28).map(|hour| rate(hour, bad)).collect();
+        let (scored, learnt) = score(&points, &Options { direction: Direction::Down, ..Options::default() });
+        assert_eq!(learnt.kind, Some(Kind::Ratio));
+        scored[bad as usize]
+    };
+    let (night, day) = (scored(24 * 25 + 3), scored(24 * 25 + 12));
+    assert!(night.severity < 50.0, "one of two failed: {night:?}");
+    assert!(day.severity > 60.0 && day.opens, "fifty of a hundred failed: {day:?}");
+    assert!((day.expected - 0.95).abs() < 0.03, "{day:?}");
 }
 
 #[test]

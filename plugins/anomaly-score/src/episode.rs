@@ -1,9 +1,13 @@
 //! From points to episodes: one entry for each incident, with its beginning, its worst moment, its end, what kind of change it is, and a
 //! sentence that says why.
 
+use std::cell::OnceCell;
+
 use serde::Serialize;
 
+use crate::changes::level_starts;
 use crate::explain::explain;
+use crate::form::{Form, form};
 use crate::scorer::Scored;
 use crate::stats::median;
 use crate::time::{DAY_MS, show};
@@ -24,6 +28,8 @@ const SPIKE_POINTS: usize = 2;
 const SAME_SIDE: f64 = 0.8;
 /// A change that grows by this factor from its first third to its last is a trend.
 const GROWTH: f64 = 1.6;
+/// An incident goes on while at least this share of its worst deviation is left.
+const GOES_ON_SHARE: f64 = 0.5;
 /// Values that were seen within this many points before are nothing new; their order may be.
 const RANGE_POINTS: usize = 28;
 
@@ -96,55 +102,115 @@ pub struct Episode {
 /// The episodes of a scored series, in the order of time.
 #[must_use]
 pub fn episodes(scored: &[Scored]) -> Vec<Episode> {
-    let gap_ms = gap_ms(scored);
+    let step_ms = step_ms(scored);
+    let gap_ms = gap_ms(step_ms);
     let alerts: Vec<usize> = (0..scored.len()).filter(|at| scored.get(*at).is_some_and(|point| point.severity >= 50.0)).collect();
     let time = |at: &usize| scored.get(*at).map_or(0, |point| point.time_ms);
     let together = |earlier: &usize, later: &usize| time(later).saturating_sub(time(earlier)) < gap_ms;
-    alerts.chunk_by(together).filter_map(|run| describe(scored, run, gap_ms)).collect()
+    // Looked for when somebody asks: it takes longer than all the rest.
+    let levels = OnceCell::new();
+    let mut runs = alerts.chunk_by(together).peekable();
+    let mut found = Vec::new();
+    while let Some(run) = runs.next() {
+        let mut run = run.to_vec();
+        let Some(mut described) = describe(scored, &run, step_ms, &levels) else { continue };
+        // What goes on without a pause is one incident, also where it did not alert for a while.
+        while let Some(next) =
+            runs.next_if(|next| next.first().is_some_and(|at| *at <= described.1.last) && goes_on(scored, next, described.1.way))
+        {
+            run.extend_from_slice(next);
+            match describe(scored, &run, step_ms, &levels) {
+                Some(both) => described = both,
+                None => break,
+            }
+        }
+        found.push(described.0);
+    }
+    found
 }
 
-fn gap_ms(scored: &[Scored]) -> i64 {
+/// Whether alerts are to the same side as an incident.
+fn goes_on(scored: &[Scored], run: &[usize], way: Way) -> bool {
+    let sum: f64 = run.iter().filter_map(|at| scored.get(*at)).map(|point| point.deviation).sum();
+    match way {
+        Way::Up => sum > 0.0,
+        Way::Down => sum < 0.0,
+        Way::Unsteady => true,
+    }
+}
+
+/// The usual time between two points.
+fn step_ms(scored: &[Scored]) -> i64 {
     let steps = scored.windows(2).filter_map(|pair| Some(pair.last()?.time_ms.saturating_sub(pair.first()?.time_ms)));
     let mut steps: Vec<f64> = steps.take(1000).map(|step| step as f64).collect();
     #[expect(clippy::cast_possible_truncation, reason = "it was an integer of milliseconds, or the middle of two")]
     let step_ms = median(&mut steps) as i64;
+    step_ms
+}
+
+fn gap_ms(step_ms: i64) -> i64 {
     let gap_ms = step_ms.saturating_mul(GAP_STEPS);
     if step_ms < DAY_MS / 4 { gap_ms.max(GAP_MS) } else { gap_ms }
 }
 
-fn describe(scored: &[Scored], run: &[usize], gap_ms: i64) -> Option<Episode> {
-    let (first, last) = (*run.first()?, *run.last()?);
+/// `levels` are the first points of the series' levels, once they are known.
+fn describe(scored: &[Scored], run: &[usize], step_ms: i64, levels: &OnceCell<Vec<usize>>) -> Option<(Episode, Form)> {
+    let (gap_ms, first, last) = (gap_ms(step_ms), *run.first()?, *run.last()?);
     let whole = scored.get(first..=last)?;
     let furthest = whole.iter().map(|point| point.deviation.abs()).fold(0.0, f64::max);
-    let off = |point: &&Scored| point.deviation.abs() >= OFF_BY_ITSELF.max(OFF_SHARE * furthest);
+    let off = |at: &usize| scored.get(*at).is_some_and(|point| point.deviation.abs() >= OFF_BY_ITSELF.max(OFF_SHARE * furthest));
     // A shift that was noticed on its third day began on its first.
-    let before = scored.get(..first)?.iter().rev().take_while(off).take(RANGE_POINTS / 4).count();
-    let core: Vec<&Scored> = scored.get(first - before..=last)?.iter().filter(off).collect();
-    let core = if core.is_empty() { whole.iter().collect() } else { core };
+    let before = (0..first).rev().take_while(off).take(RANGE_POINTS / 4).count();
+    let mut places: Vec<usize> = (first - before..=last).filter(off).collect();
+    if places.is_empty() {
+        places = (first..=last).collect();
+    }
+    let core: Vec<&Scored> = places.iter().filter_map(|at| scored.get(*at)).collect();
     // The earliest of equally bad points: the sentence should lead to where it began.
     let peak = core.iter().rev().max_by(|a, b| a.deviation.abs().total_cmp(&b.deviation.abs()))?;
     let worst = whole.iter().rev().max_by(|a, b| a.severity.total_cmp(&b.severity))?;
-    let (onset, end) = (core.first()?, core.last()?);
-    let direction = way(&core);
-    let earlier = scored.get(first.saturating_sub(RANGE_POINTS)..first - before)?;
-    let shape = shape(&core, direction, earlier);
+    let form = if is_outage(&core) { None } else { form(scored, &places, step_ms) };
+    let form = match form {
+        Some(form) => form,
+        None => {
+            let direction = way(&core);
+            let earlier = scored.get(first.saturating_sub(RANGE_POINTS)..first - before)?;
+            // The model gets used to what goes on; what was expected of the worst point does not.
+            let worst_by = peak.value - peak.expected;
+            let goes_on = |point: &&Scored| (point.value - peak.expected) * worst_by.signum() >= worst_by.abs() * GOES_ON_SHARE;
+            let later = scored.get(last + 1..).unwrap_or_default().iter().take(RANGE_POINTS).take_while(goes_on).count();
+            let last = if direction == Way::Unsteady || later == 0 { *places.last()? } else { last + later };
+            let places: Vec<usize> = places.iter().copied().chain(places.last().map_or(last, |at| at + 1)..=last).collect();
+            let core: Vec<&Scored> = places.iter().filter_map(|at| scored.get(*at)).collect();
+            Form { shape: shape(&core, direction, earlier), way: direction, first: *places.first()?, last }
+        }
+    };
+    let form =
+        if form.shape == Shape::LevelShift { form.onset_at_level(levels.get_or_init(|| level_starts(scored, step_ms))) } else { form };
+    let (onset, end) = (scored.get(form.first)?, scored.get(form.last)?);
     let latest = scored.last()?.time_ms;
-    Some(Episode {
+    let episode = Episode {
         onset: show(onset.time_ms),
         peak: show(peak.time_ms),
         end: show(end.time_ms),
-        ongoing: latest.saturating_sub(scored.get(last)?.time_ms) < gap_ms,
+        ongoing: latest.saturating_sub(scored.get(last)?.time_ms.max(end.time_ms)) < gap_ms,
         points: run.len(),
-        shape,
-        direction,
+        shape: form.shape,
+        direction: form.way,
         score: worst.score,
         severity: worst.severity,
         value: peak.value,
         expected: peak.expected,
         low: peak.low,
         high: peak.high,
-        explanation: explain(shape, direction, peak, onset, &core),
-    })
+        explanation: explain(form.shape, form.way, peak, onset, &core),
+    };
+    Some((episode, form))
+}
+
+fn is_outage(core: &[&Scored]) -> bool {
+    let gone = |p: &&&Scored| p.expected > 0.0 && p.value >= 0.0 && p.value <= p.expected * OUTAGE_SHARE;
+    way(core) == Way::Down && core.iter().filter(gone).count() * 2 > core.len()
 }
 
 fn way(core: &[&Scored]) -> Way {
@@ -161,8 +227,7 @@ fn way(core: &[&Scored]) -> Way {
 }
 
 fn shape(core: &[&Scored], direction: Way, earlier: &[Scored]) -> Shape {
-    let gone = |p: &&Scored| p.expected > 0.0 && p.value >= 0.0 && p.value <= p.expected * OUTAGE_SHARE;
-    if direction == Way::Down && core.iter().filter(|p| gone(p)).count() * 2 > core.len() {
+    if is_outage(core) {
         return Shape::Outage;
     }
     match direction {
@@ -240,7 +305,7 @@ mod tests {
     fn usual_values_at_unusual_times_break_the_season() {
         let mut scored: Vec<Scored> =
             (0..28).map(|at| Scored { deviation: 0.0, severity: 1.0, ..day(at, if at % 7 > 4 { 50.0 } else { 150.0 }) }).collect();
-        scored.extend((28..34).map(|at| Scored { deviation: if at % 2 == 0 { 4.0 } else { -4.0 }, severity: 70.0, ..day(at, 100.0) }));
+        scored.extend((28..38).map(|at| Scored { deviation: if at % 2 == 0 { 4.0 } else { -4.0 }, severity: 70.0, ..day(at, 100.0) }));
         assert_eq!(episodes(&scored)[0].shape, Shape::SeasonBreak);
         assert!(episodes(&scored)[0].ongoing);
     }

@@ -1,6 +1,7 @@
 //! What kind of quantity a series is, and the scale on which its noise is about the same everywhere.
 
 use crate::math::{asin, exp, ln, sin};
+use crate::state::{Reader, StateError, Writer};
 use crate::stats::median;
 
 /// What kind of quantity a series is.
@@ -18,6 +19,19 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind.
+    const ALL: [Self; 4] = [Self::Value, Self::Count, Self::Ratio, Self::Duration];
+
+    /// As it is written into a state.
+    pub(crate) fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The kind of a code.
+    pub(crate) fn of_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.code() == code)
+    }
+
     /// What the first values look like.
     pub(crate) fn guess(values: &[f64]) -> Self {
         let all = |test: fn(f64) -> bool| values.iter().all(|value| test(*value));
@@ -79,6 +93,27 @@ impl Scale {
                 root * root
             }
             Self::Log { offset } => (exp(y.min(700.0)) - offset).max(0.0),
+        }
+    }
+
+    pub(crate) fn save(self, to: &mut Writer) {
+        let (code, offset) = match self {
+            Self::Linear => (0, 0.0),
+            Self::Root => (1, 0.0),
+            Self::Arc => (2, 0.0),
+            Self::Log { offset } => (3, offset),
+        };
+        to.u8(code);
+        to.f64(offset);
+    }
+
+    pub(crate) fn load(from: &mut Reader<'_>) -> Result<Self, StateError> {
+        match (from.u8()?, from.f64()?) {
+            (0, _) => Ok(Self::Linear),
+            (1, _) => Ok(Self::Root),
+            (2, _) => Ok(Self::Arc),
+            (3, offset) => Ok(Self::Log { offset }),
+            _ => Err(StateError),
         }
     }
 

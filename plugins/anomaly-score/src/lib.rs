@@ -4,11 +4,15 @@
 
 mod batch;
 mod calendar;
+mod changes;
 #[cfg(test)]
 mod complaints;
 mod cost;
+#[cfg(test)]
+mod dice;
 mod episode;
 mod explain;
+mod form;
 mod grid;
 mod guest;
 mod intraday;
@@ -21,6 +25,7 @@ mod options;
 mod properties;
 mod rows;
 mod scorer;
+mod season;
 mod series;
 mod state;
 mod stats;
@@ -28,6 +33,7 @@ mod time;
 mod windows;
 mod zone;
 
+pub use changes::{ChangePoint, change_points};
 pub use cost::{ROWS_FUEL_MAX, SERIES_FUEL_MAX, series_cost_fuel};
 pub use episode::{Episode, Shape, Way, episodes};
 pub use guest::AnomalyScore;

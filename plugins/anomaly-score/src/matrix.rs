@@ -67,17 +67,23 @@ pub(crate) struct Bulk {
 const RIDGE: f64 = 1e-3;
 
 impl Bulk {
+    /// Of the `kept` among some points.
     pub(crate) fn of(points: &Matrix, kept: &[u32]) -> Self {
-        let width = points.width;
-        let count = kept.len().max(2) as f64;
+        Self::of_rows(points.width, kept.len(), || kept.iter().map(|at| points.row(*at as usize)))
+    }
+
+    /// Of `count` rows, which are gone through twice.
+    pub(crate) fn of_rows<'a, Rows: Iterator<Item = &'a [f64]>>(width: usize, count: usize, rows: impl Fn() -> Rows) -> Self {
+        let count = count.max(2) as f64;
         let mut mean = vec![0.0; width];
-        for at in kept {
-            mean.iter_mut().zip(points.row(*at as usize)).for_each(|(sum, cell)| *sum += cell);
+        for row in rows() {
+            mean.iter_mut().zip(row).for_each(|(sum, cell)| *sum += cell);
         }
         mean.iter_mut().for_each(|sum| *sum /= count);
         let mut covariance = vec![0.0; width * width];
-        for at in kept {
-            let off: Vec<f64> = points.row(*at as usize).iter().zip(&mean).map(|(cell, mean)| cell - mean).collect();
+        let mut off = vec![0.0; width];
+        for cells in rows() {
+            off.iter_mut().zip(cells.iter().zip(&mean)).for_each(|(off, (cell, mean))| *off = cell - mean);
             for row in 0..width {
                 for column in 0..=row {
                     covariance[row * width + column] += off[row] * off[column] / (count - 1.0);
@@ -96,13 +102,19 @@ impl Bulk {
         let mut cells = Vec::with_capacity(points.cells.len());
         let mut white = vec![0.0; width];
         for row in points.cells.chunks_exact(width.max(1)) {
-            for at in 0..width {
-                let known: f64 = (0..at).map(|before| self.factor[at * width + before] * white[before]).sum();
-                white[at] = (row[at] - self.mean[at] - known) / self.factor[at * width + at];
-            }
+            self.whiten_row(row, &mut white);
             cells.extend_from_slice(&white);
         }
         Matrix { width, cells }
+    }
+
+    /// One point, into `white`.
+    pub(crate) fn whiten_row(&self, row: &[f64], white: &mut [f64]) {
+        let width = self.mean.len();
+        for at in 0..width {
+            let known: f64 = (0..at).map(|before| self.factor[at * width + before] * white[before]).sum();
+            white[at] = (row[at] - self.mean[at] - known) / self.factor[at * width + at];
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::calendar::{CYCLE_MAX, Calendar, Day};
 use crate::grid::Grid;
-use crate::intraday::Intraday;
+use crate::intraday::{Intraday, Lens};
 use crate::kind::Kind;
 use crate::model::{Heed, Judged};
 use crate::options::{Mode, Note, Options};
@@ -58,7 +58,7 @@ const EVENTS_MAX: usize = 64;
 /// The longest name of an event that is remembered.
 const EVENT_NAME_BYTES_MAX: usize = 64;
 /// The first bytes of a state: what it is, and the version of its format.
-const STATE_MARK: u32 = 0x5457_4132;
+const STATE_MARK: u32 = 0x5457_4133;
 
 /// The streaming scorer.
 #[derive(Debug, Clone)]
@@ -130,13 +130,12 @@ impl Scorer {
         let local: Vec<i64> = seen.iter().map(|point| self.options.zone.local_ms(point.time_ms)).collect();
         let values: Vec<f64> = seen.iter().map(|point| point.value).collect();
         let grid = Grid::fit(&local);
+        let of_totals = seen.iter().all(|point| point.total.is_some()).then_some(Kind::Ratio);
+        let told = self.options.kind.or(of_totals);
         self.engine = match grid.intraday_step_ms() {
-            Some(step_ms) => Engine::Intraday(grid, Box::new(Intraday::new(step_ms))),
+            Some(step_ms) => Engine::Intraday(grid, Box::new(Intraday::new(step_ms, Lens::new(told, seen)))),
             None => {
-                let kind = self
-                    .options
-                    .kind
-                    .unwrap_or_else(|| if seen.iter().all(|point| point.total.is_some()) { Kind::Ratio } else { Kind::guess(&values) });
+                let kind = told.unwrap_or_else(|| Kind::guess(&values));
                 let cycle = self.options.season_points.map_or(grid.cycle().0, |points| points.min(CYCLE_MAX));
                 let calendar = Calendar::new(kind.scale(&values), cycle, grid.by_month());
                 Engine::Calendar(grid, kind, Box::new(calendar))
@@ -172,7 +171,7 @@ impl Scorer {
                 let (judged, off) = calendar.push(day, &self.options);
                 (judged, off + known_effect)
             }
-            Engine::Intraday(_, intraday) => (intraday.push(point.time_ms, local_ms, point.value, heed, &self.options), 0.0),
+            Engine::Intraday(_, intraday) => (intraday.push(point, local_ms, heed, &self.options), 0.0),
             Engine::Warming(_) => (Judged::quiet(point.value), 0.0),
         };
         if let Some((name, (count, mean))) = event {
@@ -209,7 +208,7 @@ impl Scorer {
         let (grid, kind) = match &self.engine {
             Engine::Warming(_) => return Learnt { kind: self.options.kind, step_ms: None, intraday: false, season: None },
             Engine::Calendar(grid, kind, _) => (grid, Some(*kind)),
-            Engine::Intraday(grid, _) => (grid, self.options.kind),
+            Engine::Intraday(grid, intraday) => (grid, intraday.kind()),
         };
         let intraday = matches!(self.engine, Engine::Intraday(..));
         let season = match (self.options.season_points, grid.cycle()) {
@@ -251,7 +250,7 @@ impl Scorer {
             Engine::Calendar(grid, kind, calendar) => {
                 to.u8(1);
                 grid.save(&mut to);
-                to.u8(*kind as u8);
+                to.u8(kind.code());
                 calendar.save(&mut to);
             }
             Engine::Intraday(grid, intraday) => {
@@ -283,9 +282,7 @@ impl Scorer {
         let engine = match from.u8()? {
             0 => Engine::Warming(warming(&mut from)?),
             1 => {
-                let (grid, kind) = (Grid::load(&mut from)?, from.u8()?);
-                let kinds = [Kind::Value, Kind::Count, Kind::Ratio, Kind::Duration];
-                let kind = kinds.into_iter().find(|known| *known as u8 == kind).ok_or(StateError)?;
+                let (grid, kind) = (Grid::load(&mut from)?, Kind::of_code(from.u8()?).ok_or(StateError)?);
                 Engine::Calendar(grid, kind, Box::new(Calendar::load(&mut from)?))
             }
             2 => Engine::Intraday(Grid::load(&mut from)?, Box::new(Intraday::load(&mut from)?)),

@@ -9,7 +9,7 @@ use super::*;
 
 async fn with_findings() -> Server {
     let server = Server::start().await;
-    let money = GrossValue { minor: 1_999, currency: Currency::parse("usd").expect("a currency") };
+    let money = GrossValue { minor: 1_999, currency: "usd".parse::<Currency>().expect("a currency") };
     let found = vec![
         Observation { gross: Some(money), ..observation("break.amount_under", "order 1") },
         observation("break.missing_in_ledger", "order 2"),

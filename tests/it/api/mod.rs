@@ -9,6 +9,7 @@ mod findings;
 mod hostile;
 mod income;
 mod openapi;
+mod ratings;
 mod schedules;
 mod serving;
 mod tasks;

@@ -69,6 +69,7 @@ async fn every_operation_described_is_there_and_none_is_there_undescribed() {
         ("post", "/v1/tasks/{id}/cancel"),
         ("post", "/v1/tasks/{id}/retry"),
         ("get", "/v1/tasks/{id}/logs"),
+        ("post", "/v1/tasks/{id}/rating"),
         ("get", "/v1/tasks/{id}/outputs/{name}"),
         ("get", "/v1/events"),
         ("post", "/v1/blobs"),
@@ -127,6 +128,9 @@ async fn answers_are_as_described() {
         fits("get", "/v1/tasks/{id}", &server.get(&path).await);
         fits("get", "/v1/tasks/{id}/logs", &server.get(&format!("{path}/logs")).await);
         fits("get", "/v1/tasks/{id}/outputs", &server.get(&format!("{path}/outputs")).await);
+        fits("post", "/v1/tasks/{id}/rating", &server.post(&format!("{path}/rating"), &json!({"rating": 4})).await);
+        fits("post", "/v1/tasks/{id}/rating", &server.post(&format!("{path}/rating"), &json!({"rating": 9})).await);
+        fits("get", "/v1/tasks/{id}/rating", &server.get(&format!("{path}/rating")).await);
         fits("post", "/v1/tasks/{id}/cancel", &server.post(&format!("{path}/cancel"), &Value::Null).await);
         fits("post", "/v1/tasks/{id}/retry", &server.post(&format!("{path}/retry"), &Value::Null).await);
     }

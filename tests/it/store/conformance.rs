@@ -13,16 +13,8 @@ use super::sharing::{
 use super::support::{NOW, at, claim, finish, keyed, lane, new_task, simple, state, submit, succeed};
 
 macro_rules! conformance {
-    (on both: $($name:ident),+; on sqlite: $($sqlite:ident),* $(,)?) => {
+    ($($name:ident),+ $(,)?) => {
         mod on_sqlite {
-            $(
-                #[tokio::test]
-                async fn $sqlite() {
-                    let opened = crate::store::sqlite::open().await;
-                    super::$sqlite(opened.shared()).await;
-                    opened.store.close().await;
-                }
-            )*
             $(
                 #[tokio::test]
                 async fn $name() {
@@ -47,7 +39,6 @@ macro_rules! conformance {
 }
 
 conformance!(
-    on both:
     a_task_goes_through_its_life,
     urgent_tasks_come_first_and_age_counts,
     lanes_that_are_paused_or_full_are_passed_over,
@@ -69,9 +60,7 @@ conformance!(
     settings_plugins_and_tokens,
     a_flood_does_not_hold_up_what_is_urgent,
     within_a_tenant_priority_decides,
-    hosts_are_shown_with_what_they_hold;
-    // On Postgres tasks go by run key, whosever they are.
-    on sqlite:
+    hosts_are_shown_with_what_they_hold,
     a_noisy_tenant_does_not_delay_a_quiet_one,
     tenants_are_served_by_weight_and_not_by_count,
 );

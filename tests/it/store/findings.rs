@@ -56,7 +56,7 @@ async fn all(store: &Arc<dyn Store>) -> Vec<Finding> {
 
 async fn findings_are_new_then_persist_then_are_resolved(store: Arc<dyn Store>) {
     let money = Observation {
-        gross: Some(GrossValue { minor: 12_345, currency: Currency::parse("EUR").unwrap() }),
+        gross: Some(GrossValue { minor: 12_345, currency: "EUR".parse::<Currency>().unwrap() }),
         detail: Some(RawValue::from_string(r#"{"rows": [1, 2]}"#.to_owned()).unwrap()),
         ..observation("break.amount", "a")
     };

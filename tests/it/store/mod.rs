@@ -7,6 +7,7 @@ pub(crate) mod findings;
 mod histories;
 mod migration;
 pub(crate) mod postgres;
+mod ratings;
 pub(crate) mod schedules;
 mod settings;
 mod sharing;

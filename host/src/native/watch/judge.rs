@@ -2,42 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::request::Plan;
+use super::scoring::{Episode, Scored, severity};
 use super::series::{History, Metric, Sums, Version};
 use super::silence::Silence;
+use super::words::{amount, hours, milliseconds, percent, shown_time, time};
 use crate::clock::UnixMs;
 use crate::finding::{FindingKind, Observation};
 use crate::task::{AiModel, LaneKey, NameError};
 
-/// How bad it is that a lane fell silent.
+/// How bad it is that something does not come any more.
 const SILENCE_SEVERITY: u8 = 70;
-
-/// What the scorer answers, as far as it is needed here.
-#[derive(Debug, Deserialize)]
-pub(super) struct Scored {
-    scores: Vec<Point>,
-    episodes: Vec<Episode>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Point {
-    t: String,
-    value: f64,
-    expected: f64,
-    low: f64,
-    high: f64,
-}
-
-#[derive(Debug, Deserialize)]
-struct Episode {
-    onset: String,
-    peak: String,
-    end: String,
-    ongoing: bool,
-    severity: f64,
-}
 
 /// What a finding is about.
 pub(super) struct Subject<'a> {
@@ -47,7 +24,7 @@ pub(super) struct Subject<'a> {
 }
 
 impl Subject<'_> {
-    fn keys(&self, metric: &str) -> BTreeMap<String, String> {
+    pub(super) fn keys(&self, metric: &str) -> BTreeMap<String, String> {
         let mut keys =
             BTreeMap::from([("metric".to_owned(), metric.to_owned()), ("task_type".to_owned(), self.lane.task_type.to_string())]);
         keys.extend(self.lane.ai_model.as_ref().map(|model| ("ai_model".to_owned(), model.to_string())));
@@ -58,7 +35,7 @@ impl Subject<'_> {
         keys
     }
 
-    fn shown(&self) -> String {
+    pub(super) fn shown(&self) -> String {
         let model = self.lane.ai_model.as_ref().map(AiModel::as_str);
         let of_model = model.map_or_else(String::new, |model| format!(" for model {model}"));
         let of_version = self.version.map_or_else(String::new, |(plugin, version)| format!(" by {plugin} {version}"));
@@ -73,6 +50,8 @@ struct Detail {
     peak: String,
     end: String,
     ongoing: bool,
+    #[serde(rename = "type")]
+    shape: String,
     value: f64,
     expected: f64,
     low: f64,
@@ -80,6 +59,10 @@ struct Detail {
     /// Of the bucket at the peak.
     attempts: u64,
     succeeded: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ratings: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    satisfied: Option<u64>,
     bucket_minutes: u64,
     /// Plugins and versions that ran in the episode and not in the same time before it.
     new_versions: Vec<String>,
@@ -89,14 +72,13 @@ struct Detail {
 struct Case<'a> {
     metric: Metric,
     subject: &'a Subject<'a>,
-    point: &'a Point,
+    episode: &'a Episode,
     /// What the attempts in the bucket at the peak came to.
     sums: Sums,
     onset: UnixMs,
     peak: UnixMs,
     /// When the last bucket ended that is part of it.
     end: UnixMs,
-    ongoing: bool,
     new_versions: Vec<String>,
 }
 
@@ -114,21 +96,21 @@ pub(super) fn observation(
 ) -> Result<Option<Observation>, NameError> {
     let cases = scored.episodes.iter().filter_map(|episode| {
         let (onset, peak, last) = (time(&episode.onset)?, time(&episode.peak)?, time(&episode.end)?);
-        let point = scored.scores.iter().find(|point| point.t == episode.peak)?;
-        let end = last.plus(plan.span);
+        // Whatever plugin scores: an episode that ends before it begins is none.
+        let end = Some(last.plus(plan.span)).filter(|end| onset < *end)?;
+        let mut whole = Sums::default();
+        buckets.range(onset..end).for_each(|(_, sums)| whole += *sums);
         // Not by `ongoing`: the scorer keeps an episode open for a while after the last point that was off, in case there is another.
-        let speaks = end > plan.recent_from && metric.matters(point.value, point.expected);
+        let speaks = end > plan.recent_from && metric.matters(episode.value, episode.expected, &whole);
         let sums = buckets.get(&peak).copied().unwrap_or_default();
-        let case = Case { metric, subject, point, sums, onset, peak, end, ongoing: episode.ongoing, new_versions: Vec::new() };
-        speaks.then_some((episode.severity, case))
+        speaks.then_some(Case { metric, subject, episode, sums, onset, peak, end, new_versions: Vec::new() })
     });
-    let Some((severity, mut case)) = cases.max_by(|a, b| a.0.total_cmp(&b.0)) else { return Ok(None) };
+    let Some(mut case) = cases.max_by(|a, b| a.episode.severity.total_cmp(&b.episode.severity)) else { return Ok(None) };
     case.new_versions = history.new_versions(case.onset, case.end).into_iter().map(shown_version).collect();
     Ok(Some(Observation {
         kind: FindingKind::new(&format!("watch.{}", metric.name()))?,
         keys: subject.keys(metric.name()),
-        // A saturating cast, after which it is bounded above too.
-        severity: (severity.round() as u8).min(100),
+        severity: severity(case.episode),
         gross: None,
         explanation: case.explain(plan),
         // Numbers that JSON cannot hold would leave it out; the sentence says the same.
@@ -136,27 +118,49 @@ pub(super) fn observation(
     }))
 }
 
-/// That a lane fell silent.
+/// What may come from a lane and then not any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stream {
+    Attempts,
+    Ratings,
+}
+
+impl Stream {
+    pub(super) const ALL: [Self; 2] = [Self::Attempts, Self::Ratings];
+
+    /// Whether something came in a bucket.
+    pub(super) fn came(self, sums: &Sums) -> bool {
+        match self {
+            Self::Attempts => sums.attempts() > 0,
+            Self::Ratings => sums.ratings > 0,
+        }
+    }
+}
+
+/// That a stream of a lane has stopped.
 ///
 /// # Errors
 /// Never in practice: the kind is a valid name.
-pub(super) fn silent(subject: &Subject<'_>, silence: &Silence) -> Result<Observation, NameError> {
-    let hours = |ms: i64| amount(ms as f64 / 3_600_000.0);
+pub(super) fn silent(subject: &Subject<'_>, stream: Stream, silence: &Silence) -> Result<Observation, NameError> {
+    let name = subject.shown();
+    match stream {
+        Stream::Attempts => stopped(subject.keys("attempts"), &format!("No task of {name} has ended"), silence),
+        Stream::Ratings => stopped(subject.keys("ratings"), &format!("Nobody has rated a task of {name}"), silence),
+    }
+}
+
+/// That something does not come any more.
+///
+/// # Errors
+/// Never in practice: the kind is a valid name.
+pub(super) fn stopped(keys: BTreeMap<String, String>, what: &str, silence: &Silence) -> Result<Observation, NameError> {
     let explanation = format!(
-        "No task of {} has ended since {}, for {} hours; before that it was never longer than {} hours.",
-        subject.shown(),
+        "{what} since {}, for {} hours; before that it was never longer than {} hours.",
         shown_time(silence.since),
         hours(silence.silent_ms),
         hours(silence.longest_before_ms),
     );
-    Ok(Observation {
-        kind: FindingKind::new("watch.stopped")?,
-        keys: subject.keys("attempts"),
-        severity: SILENCE_SEVERITY,
-        gross: None,
-        explanation,
-        detail: None,
-    })
+    Ok(Observation { kind: FindingKind::new("watch.stopped")?, keys, severity: SILENCE_SEVERITY, gross: None, explanation, detail: None })
 }
 
 impl Case<'_> {
@@ -165,20 +169,23 @@ impl Case<'_> {
             onset: self.onset.to_rfc3339(),
             peak: self.peak.to_rfc3339(),
             end: self.end.to_rfc3339(),
-            ongoing: self.ongoing,
-            value: self.point.value,
-            expected: self.point.expected,
-            low: self.point.low,
-            high: self.point.high,
+            ongoing: self.episode.ongoing,
+            shape: self.episode.shape.clone(),
+            value: self.episode.value,
+            expected: self.episode.expected,
+            low: self.episode.low,
+            high: self.episode.high,
             attempts: self.sums.attempts(),
             succeeded: self.sums.succeeded,
+            ratings: (self.metric == Metric::Satisfaction).then_some(self.sums.ratings),
+            satisfied: (self.metric == Metric::Satisfaction).then_some(self.sums.satisfied),
             bucket_minutes: plan.span.as_secs() / 60,
             new_versions: self.new_versions.clone(),
         }
     }
 
     fn explain(&self, plan: &Plan) -> String {
-        let Point { value, expected, low, high, .. } = self.point;
+        let Episode { value, expected, low, high, .. } = self.episode;
         let (name, attempts) = (self.subject.shown(), self.sums.attempts());
         let minutes = plan.span.as_secs() / 60;
         let when = format!("in the {minutes} minutes from {}", shown_time(self.peak));
@@ -186,6 +193,15 @@ impl Case<'_> {
             Metric::SuccessRate => format!(
                 "{} of {attempts} attempts of {name} succeeded {when}: {}, where {} was expected ({} to {})",
                 self.sums.succeeded,
+                percent(*value),
+                percent(*expected),
+                percent(low.max(0.0)),
+                percent(high.min(1.0)),
+            ),
+            Metric::Satisfaction => format!(
+                "{} of {} ratings of {name} were good (4 or 5 of 5) {when}: {}, where {} was expected ({} to {})",
+                self.sums.satisfied,
+                self.sums.ratings,
                 percent(*value),
                 percent(*expected),
                 percent(low.max(0.0)),
@@ -210,7 +226,7 @@ impl Case<'_> {
                 )
             }
         };
-        let lasts = if self.ongoing { "it goes on" } else { "it is over" };
+        let lasts = if self.episode.ongoing { "it goes on" } else { "it is over" };
         let versions = match self.new_versions.as_slice() {
             [] => String::new(),
             new => format!(" {} did not run before.", new.join(" and ")),
@@ -221,37 +237,6 @@ impl Case<'_> {
 
 fn shown_version((plugin, version): &Version) -> String {
     format!("{plugin} {version}")
-}
-
-/// The scorer shows midnight as a date alone.
-fn time(text: &str) -> Option<UnixMs> {
-    UnixMs::parse_rfc3339(text).or_else(|_| UnixMs::parse_rfc3339(&format!("{text}T00:00:00Z"))).ok()
-}
-
-fn shown_time(at: UnixMs) -> String {
-    let text = at.to_rfc3339();
-    // Buckets begin at whole minutes.
-    text.get(..16).map_or_else(|| text.clone(), |minute| format!("{} UTC", minute.replace('T', " ")))
-}
-
-fn percent(ratio: f64) -> String {
-    format!("{} %", amount(ratio * 100.0))
-}
-
-fn milliseconds(ms: f64) -> String {
-    let ms = ms.max(0.0);
-    if ms < 10_000.0 { format!("{} ms", amount(ms)) } else { format!("{} s", amount(ms / 1_000.0)) }
-}
-
-/// Three digits or so: enough to compare.
-fn amount(value: f64) -> String {
-    let digits = match value.abs() {
-        size if size >= 100.0 => 0,
-        size if size >= 10.0 => 1,
-        _ => 2,
-    };
-    let text = format!("{value:.digits$}");
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
 #[cfg(test)]
@@ -268,9 +253,9 @@ mod tests {
     fn scored(ongoing: bool, value: f64) -> Scored {
         serde_json::from_value(serde_json::json!({
             "points": 48, "model": {"season": null},
-            "scores": [{"t": "2026-11-25", "value": value, "score": 9.0, "severity": 81.6, "expected": 0.97, "low": 0.92, "high": 1.04}],
             "episodes": [{"onset": "2026-11-25", "peak": "2026-11-25", "end": "2026-11-25T08:00:00Z", "ongoing": ongoing, "points": 9,
-                          "direction": "down", "score": 9.0, "severity": 81.6, "explanation": "…"}],
+                          "type": "level_shift", "direction": "down", "score": 9.0, "severity": 81.6, "explanation": "…",
+                          "value": value, "expected": 0.97, "low": 0.92, "high": 1.04}],
         }))
         .expect("as the scorer answers")
     }
@@ -320,20 +305,12 @@ mod tests {
         let version = ("idea".to_owned(), "1.2.0".to_owned());
         let subject = Subject { lane: &lane, version: Some(&version) };
         let silence = Silence { since: UnixMs::parse_rfc3339(NOW).expect("a time"), silent_ms: 9_000_000, longest_before_ms: 3_600_000 };
-        let found = silent(&subject, &silence).expect("a valid kind");
+        let found = silent(&subject, Stream::Attempts, &silence).expect("a valid kind");
         assert_eq!(
             found.explanation,
             "No task of implement_idea for model m/1 by idea 1.2.0 has ended since 2026-11-25 10:20 UTC, for 2.5 hours; before that it was \
              never longer than 1 hours."
         );
         assert_eq!((found.keys["plugin"].as_str(), found.keys["plugin_version"].as_str()), ("idea", "1.2.0"));
-    }
-
-    #[test]
-    fn numbers_are_short() {
-        assert_eq!(
-            [milliseconds(12.345), milliseconds(98_765.0), percent(0.9999), amount(123_456.7)],
-            ["12.3 ms", "98.8 s", "100 %", "123457"]
-        );
     }
 }

@@ -1,13 +1,19 @@
 //! `anomaly.watch`: looks at what the host itself knows, and keeps findings about what is not as it was.
 //!
-//! The figures come from the store, a row for a quarter of an hour. Each series is scored by whatever plugin takes `anomaly.score`, in
+//! Of every lane: success rate, duration, queue wait, fuel and what people thought of the results; and the income, by currency. The figures
+//! come from the store, a row for a quarter of an hour. Each series is scored by whatever plugin takes `anomaly.score`, in
 //! its sandbox and under its limits; what it calls an episode becomes a finding when it matters and is not long over. A run reports the
-//! whole set of what it found, so what it finds no more is resolved; when a series could not be scored, nothing is.
+//! whole set of what it found of lanes and the whole set of what it found of the income, so what it finds no more is resolved; where a
+//! series could not be scored, nothing is.
 
+mod beside;
+mod income;
 mod judge;
 mod request;
+mod scoring;
 mod series;
 mod silence;
+mod words;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,8 +22,10 @@ use async_trait::async_trait;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use self::judge::{Scored, Subject};
+use self::income::Money;
+use self::judge::{Stream, Subject};
 use self::request::Plan;
+use self::scoring::{Asked, Kind, Request, Scored};
 use self::series::{History, Metric, Sums};
 use crate::clock::{SharedClock, UnixMs};
 use crate::event::EventBus;
@@ -77,6 +85,8 @@ struct Answer {
     to: String,
     bucket_minutes: u64,
     lanes: usize,
+    /// Kinds of money: a currency of an account.
+    currencies: usize,
     series: Counts,
     /// Whether everything there is was looked at. If not, nothing was resolved.
     complete: bool,
@@ -102,21 +112,13 @@ struct FindingCounts {
     superseded: bool,
 }
 
-#[derive(Serialize)]
-struct ScoreRequest<'a> {
-    series: &'a [(i64, Option<f64>)],
-    direction: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    alert_score: Option<f64>,
-}
-
 #[async_trait]
 impl NativeTask for Watch {
     fn manifest(&self) -> NativeManifest {
         NativeManifest {
             name: "anomaly-watch",
             task_type: TASK_TYPE,
-            description: "Looks at success rate, duration, queue wait and fuel of every lane and keeps findings about what changed.",
+            description: "Looks at success rate, duration, queue wait, fuel and ratings of every lane and at the income, and keeps findings about what changed.",
             wall_ms: WALL_MS,
         }
     }
@@ -124,29 +126,42 @@ impl NativeTask for Watch {
     async fn execute(&self, call: NativeCall) -> Result<Box<str>, NativeFailure> {
         let plan = Plan::read(&call.payload, self.clock.now()).map_err(NativeFailure::Invalid)?;
         let page = self.store.task_stats(plan.from, plan.to, plan.span, ROWS_MAX).await.map_err(later)?;
-        let lanes = series::histories(page.rows);
+        let (ratings, more_ratings) = self.store.rating_stats(plan.from, plan.to, plan.span, ROWS_MAX).await.map_err(later)?;
+        let lanes = series::histories(page.rows, ratings);
         let mut run = Run {
             watch: self,
             plan: &plan,
             cancel: call.cancel.clone(),
             counts: Counts::default(),
             left: SERIES_MAX,
-            cut_off: page.cut_off,
+            cut_off: page.cut_off || more_ratings,
             not_scored: Vec::new(),
         };
         let mut found = Vec::new();
         for (lane, history) in &lanes {
             run.lane(lane, history, &mut found).await?;
         }
-        let Run { counts, cut_off, mut not_scored, .. } = run;
-        let complete = counts.failed == 0 && !cut_off;
-        not_scored.truncate(NAMED_MAX);
-        let findings = self.report(&call, &plan, complete, found).await?;
+        let mut complete = run.complete();
+        let mut findings = FindingCounts::default();
+        self.report(&call, &plan.scope(), plan.to, complete, found, &mut findings).await?;
+        let moneys = income::read(&*self.store, &plan).await?;
+        let mut found = Vec::new();
+        run.cut_off = false;
+        let failed_before = std::mem::take(&mut run.counts.failed);
+        for money in &moneys {
+            run.money(money, &mut found).await?;
+        }
+        let income_complete = run.complete();
+        self.report(&call, &plan.income.scope(), plan.to, income_complete, found, &mut findings).await?;
+        complete &= income_complete;
+        let Run { mut counts, not_scored, .. } = run;
+        counts.failed += failed_before;
         let answer = Answer {
             from: plan.from.to_rfc3339(),
             to: plan.to.to_rfc3339(),
             bucket_minutes: plan.span.as_secs() / 60,
             lanes: lanes.len(),
+            currencies: moneys.len(),
             series: counts,
             complete,
             not_scored,
@@ -171,9 +186,11 @@ struct Run<'a> {
 impl Run<'_> {
     async fn lane(&mut self, lane: &LaneKey, history: &History, found: &mut Vec<Observation>) -> Result<(), NativeFailure> {
         let whole = Subject { lane, version: None };
-        let span_ms = i64::try_from(self.plan.span.as_millis()).unwrap_or(i64::MAX);
-        if let Some(silence) = silence::silence(&history.all, self.plan.to, span_ms) {
-            found.push(judge::silent(&whole, &silence).map_err(invalid_name)?);
+        for stream in Stream::ALL {
+            let busy = history.all.iter().filter(|(_, sums)| stream.came(sums)).map(|(at, _)| *at);
+            if let Some(silence) = silence::silence(busy, self.plan.to, self.plan.span_ms()) {
+                found.push(judge::silent(&whole, stream, &silence).map_err(invalid_name)?);
+            }
         }
         for metric in Metric::ALL {
             let seen = self.series(metric, &whole, &history.all, history).await?;
@@ -186,7 +203,11 @@ impl Run<'_> {
             }
             for version in versions {
                 let Some(buckets) = history.by_version.get(version) else { continue };
-                found.extend(self.series(metric, &Subject { lane, version: Some(version) }, buckets, history).await?);
+                let seen = self.series(metric, &Subject { lane, version: Some(version) }, buckets, history).await?;
+                if seen.is_none() && metric.kind() == Kind::Ratio {
+                    found.extend(beside::observation(metric, lane, version, history, self.plan).map_err(invalid_name)?);
+                }
+                found.extend(seen);
             }
         }
         Ok(())
@@ -199,9 +220,25 @@ impl Run<'_> {
         buckets: &BTreeMap<UnixMs, Sums>,
         history: &History,
     ) -> Result<Option<Observation>, NativeFailure> {
-        let span_ms = i64::try_from(self.plan.span.as_millis()).unwrap_or(i64::MAX);
-        let points = series::points(metric, buckets, self.plan.to, span_ms, self.plan.min_attempts);
-        if points.iter().filter(|(_, value)| value.is_some()).count() < POINTS_MIN {
+        let asked = series::series(metric, buckets, self.plan);
+        let name = || format!("{} of {}", metric.name(), subject.lane);
+        let Some(scored) = self.scored(&asked, name).await? else { return Ok(None) };
+        judge::observation(metric, subject, buckets, history, &scored, self.plan).map_err(invalid_name)
+    }
+
+    async fn money(&mut self, money: &Money, found: &mut Vec<Observation>) -> Result<(), NativeFailure> {
+        if let Some(silence) = silence::silence(money.busy.iter().copied(), self.plan.to, self.plan.span_ms()) {
+            found.push(money.stopped(&silence).map_err(invalid_name)?);
+        }
+        if let Some(scored) = self.scored(&money.asked(), || money.shown()).await? {
+            found.extend(money.observation(&scored, &self.plan.income).map_err(invalid_name)?);
+        }
+        Ok(())
+    }
+
+    /// A series with its scores; nothing for one that is too short, that there is no room for, or that could not be scored.
+    async fn scored(&mut self, asked: &Asked, name: impl Fn() -> String) -> Result<Option<Scored>, NativeFailure> {
+        if asked.points.iter().filter(|point| point.1.is_some()).count() < POINTS_MIN {
             self.counts.too_short += 1;
             return Ok(None);
         }
@@ -210,43 +247,49 @@ impl Run<'_> {
             return Ok(None);
         }
         self.left -= 1;
-        let scored = match self.score(metric, &points).await {
-            Ok(scored) => scored,
+        match self.score(asked).await {
+            Ok(scored) => {
+                self.counts.scored += 1;
+                Ok(Some(scored))
+            }
             // Without a scorer there is nothing to wait for in the next series either.
-            Err(ScoreError::NoPlugin) => return Err(NativeFailure::Permanent(ScoreError::NoPlugin.to_string())),
+            Err(ScoreError::NoPlugin) => Err(NativeFailure::Permanent(ScoreError::NoPlugin.to_string())),
             Err(ScoreError::Failed(why)) => {
                 self.counts.failed += 1;
                 if self.not_scored.len() < NAMED_MAX {
-                    self.not_scored.push(format!("{} of {}: {why}", metric.name(), subject.lane));
+                    self.not_scored.push(format!("{}: {why}", name()));
                 }
-                return Ok(None);
+                Ok(None)
             }
-        };
-        self.counts.scored += 1;
-        judge::observation(metric, subject, buckets, history, &scored, self.plan).map_err(invalid_name)
+        }
     }
 
-    async fn score(&self, metric: Metric, points: &[(i64, Option<f64>)]) -> Result<Scored, ScoreError> {
-        let request = ScoreRequest { series: points, direction: metric.direction(), alert_score: self.plan.alert_score };
+    async fn score(&self, asked: &Asked) -> Result<Scored, ScoreError> {
         let failed = |error: serde_json::Error| ScoreError::Failed(error.to_string());
-        let payload = serde_json::to_string(&request).map_err(failed)?;
+        let payload = serde_json::to_string(&Request::new(asked, self.plan.alert_score)).map_err(failed)?;
         let answer = self.watch.scorer.score(payload.into(), self.cancel.clone()).await?;
         serde_json::from_str(&answer).map_err(failed)
+    }
+
+    /// Whether everything so far was looked at.
+    fn complete(&self) -> bool {
+        self.counts.failed == 0 && !self.cut_off
     }
 }
 
 impl Watch {
+    /// Reports what was found under a scope, and adds up what became of it.
     async fn report(
         &self,
         call: &NativeCall,
-        plan: &Plan,
+        scope: &str,
+        at: UnixMs,
         complete: bool,
         found: Vec<Observation>,
-    ) -> Result<FindingCounts, NativeFailure> {
-        let scope = FindingScope::new(&plan.scope()).map_err(invalid_name)?;
-        let report = Report { scope, source: call.id, at: plan.to, complete, found };
-        let mut counts = FindingCounts::default();
-        match self.store.report_findings(report).await.map_err(later)? {
+        counts: &mut FindingCounts,
+    ) -> Result<(), NativeFailure> {
+        let scope = FindingScope::new(scope).map_err(invalid_name)?;
+        match self.store.report_findings(Report { scope, source: call.id, at, complete, found }).await.map_err(later)? {
             Reported::Superseded => counts.superseded = true,
             Reported::Applied(changes) => {
                 for change in &changes {
@@ -259,7 +302,7 @@ impl Watch {
                 self.events.publish_findings(self.clock.now(), call.id, &call.lane.task_type, call.lane.ai_model.as_ref(), &changes);
             }
         }
-        Ok(counts)
+        Ok(())
     }
 }
 

@@ -1,30 +1,27 @@
-//! Lanes from which nothing comes any more. Every other check would call that a good day.
+//! What nothing comes of any more: attempts of a lane, ratings, income. Every other check would call that a good day.
 
-use std::collections::BTreeMap;
-
-use super::series::Sums;
 use crate::clock::UnixMs;
 
-/// Lanes with fewer buckets with attempts in them have no habit to break.
+/// With fewer buckets in which something came there is no habit to break.
 const BUCKETS_MIN: usize = 20;
 /// A shorter silence is nothing to speak of.
 const SILENCE_BUCKETS_MIN: i64 = 3;
 
-/// That a lane fell silent.
+/// That something fell silent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Silence {
-    /// When its last bucket with attempts in it ended.
+    /// When the last bucket ended in which something came.
     pub(super) since: UnixMs,
-    /// How long it has been silent.
+    /// For how long nothing has come.
     pub(super) silent_ms: i64,
     /// The longest that it ever was before.
     pub(super) longest_before_ms: i64,
 }
 
-/// Whether nothing has come for half as long again as ever before. A lane that rests at weekends has done so before, once it was
-/// watched over one.
-pub(super) fn silence(buckets: &BTreeMap<UnixMs, Sums>, to: UnixMs, span_ms: i64) -> Option<Silence> {
-    let busy: Vec<i64> = buckets.iter().filter(|(_, sums)| sums.attempts() > 0).map(|(at, _)| at.0).collect();
+/// Whether nothing has come for half as long again as ever before. `busy` are the beginnings of the buckets in which something came. What
+/// rests at weekends has done so before, once it was watched over one.
+pub(super) fn silence(busy: impl Iterator<Item = UnixMs>, to: UnixMs, span_ms: i64) -> Option<Silence> {
+    let busy: Vec<i64> = busy.map(|at| at.0).collect();
     let last = busy.last().filter(|_| busy.len() >= BUCKETS_MIN)?;
     let longest_before_ms = busy.iter().zip(busy.get(1..)?).map(|(one, next)| next - one - span_ms).max()?;
     let since = last + span_ms;
@@ -40,19 +37,19 @@ mod tests {
 
     const HOUR: i64 = 3_600_000;
 
-    fn busy(hours: impl IntoIterator<Item = i64>) -> BTreeMap<UnixMs, Sums> {
-        hours.into_iter().map(|hour| (UnixMs(hour * HOUR), Sums { succeeded: 1, ..Sums::default() })).collect()
+    fn busy(hours: impl IntoIterator<Item = i64>) -> Vec<UnixMs> {
+        hours.into_iter().map(|hour| UnixMs(hour * HOUR)).collect()
     }
 
-    fn silent_at(buckets: &BTreeMap<UnixMs, Sums>, hour: i64) -> bool {
-        silence(buckets, UnixMs(hour * HOUR), HOUR).is_some()
+    fn silent_at(busy: &[UnixMs], hour: i64) -> bool {
+        silence(busy.iter().copied(), UnixMs(hour * HOUR), HOUR).is_some()
     }
 
     #[test]
     fn a_lane_that_always_worked_is_missed_after_three_buckets() {
         let lane = busy(0..50);
         assert!(!silent_at(&lane, 50) && !silent_at(&lane, 52) && silent_at(&lane, 53));
-        let found = silence(&lane, UnixMs(60 * HOUR), HOUR).expect("silent");
+        let found = silence(lane.iter().copied(), UnixMs(60 * HOUR), HOUR).expect("silent");
         assert_eq!(found, Silence { since: UnixMs(50 * HOUR), silent_ms: 10 * HOUR, longest_before_ms: 0 });
     }
 
@@ -67,6 +64,6 @@ mod tests {
     #[test]
     fn what_ran_only_now_and_then_is_never_missed() {
         assert!(!silent_at(&busy(0..19), 500));
-        assert!(!silent_at(&BTreeMap::new(), 500));
+        assert!(!silent_at(&[], 500));
     }
 }

@@ -26,7 +26,7 @@ fn finding(row: &PgRow) -> Result<Finding> {
     let gross = match (row.try_get::<Option<i64>, _>("gross_minor")?, row.try_get::<Option<&str>, _>("currency")?) {
         (Some(minor), Some(currency)) => Some(GrossValue {
             minor: u64::try_from(minor).map_err(|error| damaged("the value of a finding", error))?,
-            currency: Currency::parse(currency).map_err(|error| damaged("the currency of a finding", error.0))?,
+            currency: currency.parse::<Currency>().map_err(|error| damaged("the currency of a finding", error))?,
         }),
         _ => None,
     };
@@ -81,7 +81,7 @@ async fn write(conn: &mut PgConnection, finding: &Finding) -> Result<()> {
     .bind(finding.state.name())
     .bind(i16::from(finding.severity))
     .bind(gross.map(|gross| i64::try_from(gross.minor).unwrap_or(i64::MAX)))
-    .bind(gross.map(|gross| gross.currency.as_str()))
+    .bind(gross.as_ref().map(|gross| gross.currency.code()))
     .bind(text(&finding.explanation))
     .bind(finding.detail.as_ref().map(|detail| detail.get()))
     .bind(finding.source.to_string())

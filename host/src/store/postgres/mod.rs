@@ -23,6 +23,7 @@ mod migrate;
 mod notice;
 mod orders;
 mod pick;
+mod ratings;
 mod read;
 mod row;
 mod schedules;

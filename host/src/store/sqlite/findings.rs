@@ -28,7 +28,7 @@ fn finding(row: &Row<'_>) -> Result<Finding> {
     let gross = match (row.get::<_, Option<i64>>("gross_minor")?, row::text_or_null(row, "currency")?) {
         (Some(minor), Some(currency)) => Some(GrossValue {
             minor: u64::try_from(minor).map_err(|error| damaged("the value of a finding", error))?,
-            currency: Currency::parse(currency).map_err(|error| damaged("the currency of a finding", error))?,
+            currency: currency.parse::<Currency>().map_err(|error| damaged("the currency of a finding", error))?,
         }),
         _ => None,
     };
@@ -113,7 +113,7 @@ fn write(tx: &Tx<'_>, finding: &Finding) -> Result<()> {
             finding.state.name(),
             finding.severity,
             gross.map(|gross| i64::try_from(gross.minor).unwrap_or(i64::MAX)),
-            gross.map(|gross| gross.currency.as_str()),
+            gross.as_ref().map(|gross| gross.currency.code()),
             finding.explanation,
             finding.detail.as_ref().map(|detail| detail.get()),
             finding.source.to_string(),

@@ -22,6 +22,7 @@ mod mirror;
 mod orders;
 mod pick;
 mod prepared;
+mod ratings;
 mod read;
 mod row;
 mod schedules;

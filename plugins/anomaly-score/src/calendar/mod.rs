@@ -85,28 +85,14 @@ impl Calendar {
     }
 
     pub(crate) fn save(&self, to: &mut Writer) {
-        let (kind, offset) = match self.scale {
-            Scale::Linear => (0, 0.0),
-            Scale::Root => (1, 0.0),
-            Scale::Arc => (2, 0.0),
-            Scale::Log { offset } => (3, offset),
-        };
-        to.u8(kind);
-        to.f64(offset);
+        self.scale.save(to);
         to.u8(u8::from(self.alerting));
         self.unusual.save(to);
         self.baseline.save(to);
     }
 
     pub(crate) fn load(from: &mut Reader<'_>) -> Result<Self, StateError> {
-        let (kind, offset) = (from.u8()?, from.f64()?);
-        let scale = match kind {
-            0 => Scale::Linear,
-            1 => Scale::Root,
-            2 => Scale::Arc,
-            3 => Scale::Log { offset },
-            _ => return Err(StateError),
-        };
+        let scale = Scale::load(from)?;
         let alerting = from.u8()? != 0;
         Ok(Self { scale, alerting, unusual: Unusual::load(from)?, baseline: Baseline::load(from)? })
     }

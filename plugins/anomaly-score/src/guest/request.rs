@@ -27,6 +27,8 @@ pub(crate) struct SeriesRequest {
     time_zone: Option<String>,
     /// What a missing day (or hour) means.
     pub(crate) missing: Missing,
+    /// The moment up to which rows should have come; what `missing` says holds for the steps between the last row and it.
+    until: Option<String>,
     /// Holidays, planned events and stretches to leave out.
     events: Vec<Event>,
     /// What somebody who looked said of earlier alerts.
@@ -52,6 +54,7 @@ impl Default for SeriesRequest {
             season_points: None,
             time_zone: None,
             missing: Missing::default(),
+            until: None,
             events: Vec::new(),
             labels: Vec::new(),
             min_effect: 0.0,
@@ -128,6 +131,16 @@ pub(crate) fn read<T: DeserializeOwned>(payload: serde_json::Value) -> Result<T,
 }
 
 impl SeriesRequest {
+    /// The moment up to which rows should have come, if it was said.
+    pub(crate) fn until_ms(&self) -> Result<Option<i64>, Failure> {
+        let Some(text) = &self.until else { return Ok(None) };
+        let until_ms = parse_ms(text).ok_or_else(|| Failure::invalid(format!("until: {text:?} is not a date or a time")))?;
+        if self.missing == Missing::Ignore {
+            return Err(Failure::invalid("until without missing: say what steps without a row mean, zero or previous"));
+        }
+        Ok(Some(until_ms))
+    }
+
     pub(crate) fn options(&self) -> Result<Options, Failure> {
         let alert_score = self.alert_score.unwrap_or(ALERT_SCORE);
         within("alert_score", alert_score, 0.5, 12.0, "such as 1.5, or 3 for less alerts")?;

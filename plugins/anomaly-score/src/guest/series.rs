@@ -1,5 +1,6 @@
 //! The task type `anomaly.score`.
 
+use std::borrow::Cow;
 use std::io::{Read, Write};
 
 use serde::Serialize;
@@ -9,7 +10,10 @@ use super::SeriesRequest;
 use super::request::Missing;
 use crate::cost::{SERIES_FUEL_MAX, series_cost_fuel};
 use crate::time::show;
-use crate::{Direction, Episode, Kind, Mode, Options, Point, Scored, Scorer, Series, episodes, read_csv, read_pairs, score};
+use crate::{
+    ChangePoint, Direction, Episode, Kind, Mode, Options, Point, Scored, Scorer, Series, change_points, episodes, read_csv, read_pairs,
+    score,
+};
 
 /// Series longer than this have only their alerting points in the result; all of them are in `scores.csv`.
 const RESULT_POINTS_MAX: usize = 2_000;
@@ -29,6 +33,9 @@ pub struct Answer {
     #[serde(skip_serializing_if = "Option::is_none")]
     state_in: Option<&'static str>,
     episodes: Vec<Episode>,
+    /// Only in batch mode.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    change_points: Option<Vec<ChangePoint>>,
     model: ModelSummary,
 }
 
@@ -58,8 +65,8 @@ pub(super) fn run(request: SeriesRequest) -> Result<Answer, Failure> {
     let options = request.options()?;
     let mut series = series(request.series.as_deref())?;
     let dropped = request.last_point_partial && series.points.pop().is_some();
-    let points = filled(&series.points, request.missing)?;
-    refuse_if_too_large(points.len(), options.mode)?;
+    let points = filled(&series.points, request.missing, request.until_ms()?)?;
+    refuse_if_too_large(points.len(), &options)?;
     progress(0.1, format!("{} points read", points.len()));
 
     let state = state()?;
@@ -90,6 +97,7 @@ pub(super) fn run(request: SeriesRequest) -> Result<Answer, Failure> {
         file.write_all(state)?;
         file.finish()?;
     }
+    let change_points = (options.mode == Mode::Batch).then(|| change_points(&scored, learnt.step_ms.unwrap_or(0)));
     let all = scored.len() <= RESULT_POINTS_MAX;
     let scores = scored.iter().filter(|point| all || point.severity >= 50.0).map(PointScore::from).collect();
     let model = summary(&options, &learnt, continued);
@@ -100,6 +108,7 @@ pub(super) fn run(request: SeriesRequest) -> Result<Answer, Failure> {
         scores_in: "scores.csv",
         state_in: state.map(|_| STATE),
         episodes,
+        change_points,
         model,
     })
 }
@@ -137,8 +146,8 @@ fn state() -> Result<Option<Vec<u8>>, Failure> {
 }
 
 /// Before anything is computed: what cannot end well is refused with what it would take.
-fn refuse_if_too_large(points: usize, mode: Mode) -> Result<(), Failure> {
-    let fuel = series_cost_fuel(points, mode);
+fn refuse_if_too_large(points: usize, options: &Options) -> Result<(), Failure> {
+    let fuel = series_cost_fuel(points, options.mode, options.season_points);
     if fuel <= SERIES_FUEL_MAX {
         return Ok(());
     }
@@ -147,26 +156,39 @@ fn refuse_if_too_large(points: usize, mode: Mode) -> Result<(), Failure> {
     )))
 }
 
-/// Steps without a row, as the policy has it. A gap is a gap once more than half of another step fits into it.
-fn filled(points: &[Point], missing: Missing) -> Result<Vec<Point>, Failure> {
+/// Steps without a row, as the policy has it, those at the end up to `until_ms` too. A gap is a gap once more than half of another step fits
+/// into it.
+fn filled(points: &[Point], missing: Missing, until_ms: Option<i64>) -> Result<Cow<'_, [Point]>, Failure> {
     let mut gaps: Vec<f64> = points.windows(2).filter_map(|pair| Some((pair.last()?.time_ms - pair.first()?.time_ms) as f64)).collect();
     #[expect(clippy::cast_possible_truncation, reason = "it was an integer of milliseconds, or the middle of two")]
     let step = crate::stats::median(&mut gaps) as i64;
     if missing == Missing::Ignore || step <= 0 {
-        return Ok(points.to_vec());
+        return Ok(Cow::Borrowed(points));
     }
     let mut filled: Vec<Point> = Vec::with_capacity(points.len());
-    for point in points {
-        while let Some(last) = filled.last().filter(|last| point.time_ms - last.time_ms > step + step / 2) {
-            let value = if missing == Missing::Zero { 0.0 } else { last.value };
-            filled.push(Point { time_ms: last.time_ms + step, value, total: last.total });
-            if filled.len() > crate::POINTS_MAX {
-                return Err(Failure::invalid(format!("with its gaps filled the series has more than {} points", crate::POINTS_MAX)));
-            }
+    let fill = |filled: &mut Vec<Point>, next_ms: i64| {
+        let Some(mut last) = filled.last().copied() else { return Ok(()) };
+        // Counted before anything is filled: a date far off should cost nothing.
+        let missing_steps = next_ms.saturating_sub(last.time_ms) / step;
+        if filled.len() as i64 + missing_steps > crate::POINTS_MAX as i64 {
+            return Err(Failure::invalid(format!("with its gaps filled the series has more than {} points", crate::POINTS_MAX)));
         }
+        while next_ms.saturating_sub(last.time_ms) > step.saturating_add(step / 2) {
+            let value = if missing == Missing::Zero { 0.0 } else { last.value };
+            last = Point { time_ms: last.time_ms + step, value, total: last.total };
+            filled.push(last);
+        }
+        Ok(())
+    };
+    for point in points {
+        fill(&mut filled, point.time_ms)?;
         filled.push(*point);
     }
-    Ok(filled)
+    // The step that begins at that moment has not come yet.
+    if let Some(until_ms) = until_ms {
+        fill(&mut filled, until_ms.saturating_add(step / 2))?;
+    }
+    Ok(Cow::Owned(filled))
 }
 
 /// One line for each row as it was read, in its order, so that they can be laid side by side; a row without a value has no score.

@@ -121,3 +121,52 @@ fn a_step_without_a_row_means_what_the_submitter_says() {
     let ignored = ran("ignore").json().expect("succeeds");
     assert_eq!((&ignored["points"], &ignored["episodes"]), (&json!(87), &json!([])));
 }
+
+#[test]
+fn an_outage_is_told_while_it_lasts_and_not_when_it_is_over() {
+    // Others: an outage without rows was reported at recovery. Here the last row is of day 87, and it is day 90.
+    let csv = daily_csv(88, steady);
+    let ran = |more: &str| {
+        let payload = format!(r#"{{"missing": "zero", "last_point_partial": false{more}}}"#);
+        HostDouble::new().payload(payload).input("series", &csv).run::<AnomalyScore>()
+    };
+    let until = format!(r#", "until": "{}""#, show(90 * 86_400_000));
+    let answer = ran(&until).json().expect("succeeds");
+    let episode = &answer["episodes"][0];
+    assert_eq!((&answer["points"], &episode["type"], &episode["ongoing"]), (&json!(90), &json!("outage"), &json!(true)), "{answer}");
+    assert_eq!(episode["onset"], show(88 * 86_400_000));
+    assert_eq!(ran("").json().expect("succeeds")["episodes"], json!([]), "without it nobody knows that something should have come");
+    let far = HostDouble::new().payload(r#"{"missing": "zero", "until": "9999-01-01"}"#).input("series", &csv).run::<AnomalyScore>();
+    assert!(matches!(far.result, Err(Failure::Invalid(why)) if why.contains("more than 1000000 points")));
+    let alone = HostDouble::new().payload(r#"{"until": "2026-01-01"}"#).input("series", &csv).run::<AnomalyScore>();
+    assert!(matches!(alone.result, Err(Failure::Invalid(why)) if why.contains("missing")));
+}
+
+#[test]
+fn an_unfinished_day_does_not_alert() {
+    // Others: every check during the day fired, because the day was not complete.
+    let csv = daily_csv(90, |day| if day == 89 { 0.2 * steady(day) } else { steady(day) });
+    let answer = HostDouble::new().input("series", &csv).run::<AnomalyScore>().json().expect("succeeds");
+    assert_eq!((&answer["dropped_last_point"], &answer["episodes"]), (&json!(true), &json!([])));
+    let whole = HostDouble::new().payload(WHOLE).input("series", &csv).run::<AnomalyScore>().json().expect("succeeds");
+    assert_eq!(whole["episodes"][0]["direction"], "down");
+}
+
+#[test]
+fn what_goes_on_is_not_over_because_it_is_no_news_any_more() {
+    // Three bad hours after less than three good days: the second and the third are like the first.
+    let rate = |hour: i64| {
+        if hour >= 60 {
+            0.52
+        } else if hour % 3 == 0 {
+            0.96
+        } else {
+            1.0
+        }
+    };
+    let csv: String = (0..63).map(|hour| format!("{},{},25\n", show(hour * 3_600_000), rate(hour))).collect();
+    let answer = HostDouble::new().payload(WHOLE).input("series", csv).run::<AnomalyScore>().json().expect("succeeds");
+    let episode = &answer["episodes"][0];
+    assert_eq!((&episode["onset"], &episode["end"]), (&json!(show(60 * 3_600_000)), &json!(show(62 * 3_600_000))), "{episode}");
+    assert_eq!((&episode["ongoing"], &episode["direction"], &answer["model"]["kind"]), (&json!(true), &json!("down"), &json!("ratio")));
+}

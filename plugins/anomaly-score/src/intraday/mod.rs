@@ -7,6 +7,7 @@
 //! halved and reversed copies of it, where many neighbours of this choice do as well.
 
 mod gate;
+mod lens;
 mod novelty;
 mod phase;
 mod slots;
@@ -14,11 +15,14 @@ mod tail;
 
 use std::collections::VecDeque;
 
+use crate::kind::Kind;
 use crate::math::{interpolate, interpolate_back};
 use crate::model::{Heed, Judged};
+use crate::series::Point;
 use crate::state::{Reader, StateError, Writer};
 use crate::stats::quantile;
 use gate::Gate;
+pub(crate) use lens::Lens;
 use novelty::Novelty;
 use phase::Phase;
 use slots::{Slots, Usual};
@@ -71,6 +75,7 @@ impl Retrospect {
 #[derive(Debug, Clone)]
 pub(crate) struct Intraday {
     hour_points: usize,
+    lens: Lens,
     origin: Option<f64>,
     recent: VecDeque<f64>,
     early: Vec<f64>,
@@ -86,10 +91,11 @@ pub(crate) struct Intraday {
 }
 
 impl Intraday {
-    pub(crate) fn new(step_ms: i64) -> Self {
+    pub(crate) fn new(step_ms: i64, lens: Lens) -> Self {
         let hour = usize::try_from((3_600_000 + step_ms / 2) / step_ms.max(1)).unwrap_or(usize::MAX);
         Self {
             hour_points: hour.clamp(2, RECENT_POINTS),
+            lens,
             origin: None,
             recent: VecDeque::with_capacity(RECENT_POINTS + 1),
             early: Vec::new(),
@@ -104,8 +110,25 @@ impl Intraday {
         }
     }
 
-    /// Judges a point by what came before it, then learns from it. `local_ms` is `time_ms` on the clock of the series' time zone.
-    pub(crate) fn push(&mut self, time_ms: i64, local_ms: i64, value: f64, heed: Heed, options: &crate::Options) -> Judged {
+    /// The kind of quantity that the series is taken for, if it is taken for one.
+    pub(crate) fn kind(&self) -> Option<Kind> {
+        self.lens.kind()
+    }
+
+    /// Judges a point by what came before it, then learns from it. `local_ms` is its time on the clock of the series' time zone.
+    pub(crate) fn push(&mut self, point: Point, local_ms: i64, heed: Heed, options: &crate::Options) -> Judged {
+        let focus = self.lens.focus(point.total);
+        let value = self.lens.forth(focus, point.value);
+        let judged = self.judge(point.time_ms, local_ms, value, heed, options);
+        if heed != Heed::Ignore {
+            self.lens.learn(&point);
+        }
+        let back = |value: f64| self.lens.back(focus, value);
+        Judged { expected: back(judged.expected), low: back(judged.low), high: back(judged.high), ..judged }
+    }
+
+    /// The same for a value on the scale of the lens.
+    fn judge(&mut self, time_ms: i64, local_ms: i64, value: f64, heed: Heed, options: &crate::Options) -> Judged {
         let origin = *self.origin.get_or_insert(value);
         let (slot, of_day) = self.slots.slot(local_ms);
         let usual = self.slots.usual(slot);
@@ -174,7 +197,9 @@ impl Intraday {
         }
         self.early.push(y);
         let count = self.early.len();
-        if count.is_power_of_two() || count == SPREAD_POINTS {
+        // Or while it never moved: until it does there is no unit.
+        let moved_first = y != 0.0 && self.early.iter().take(count - 1).all(|before| *before == 0.0);
+        if count.is_power_of_two() || count == SPREAD_POINTS || moved_first {
             let tenths = |values: &[f64]| quantile(&mut values.to_vec(), 0.9) - quantile(&mut values.to_vec(), 0.1);
             let largest = |values: &[f64]| values.iter().map(|y| y.abs()).fold(0.0, f64::max);
             let spread = Some(tenths(&self.early)).filter(|spread| *spread > 0.0).unwrap_or_else(|| largest(&self.early));
@@ -184,6 +209,7 @@ impl Intraday {
 
     pub(crate) fn save(&self, to: &mut Writer) {
         to.u32(u32::try_from(self.hour_points).unwrap_or(u32::MAX));
+        self.lens.save(to);
         to.f64(self.origin.unwrap_or(f64::NAN));
         to.f64s(self.recent.iter().copied());
         // Once they have done their work the first points need not travel.
@@ -201,8 +227,9 @@ impl Intraday {
     }
 
     pub(crate) fn load(from: &mut Reader<'_>) -> Result<Self, StateError> {
-        let mut new = Self::new(3_600_000);
+        let mut new = Self::new(3_600_000, Lens::Plain);
         new.hour_points = from.count(RECENT_POINTS)?;
+        new.lens = Lens::load(from)?;
         new.origin = Some(from.f64()?).filter(|origin| !origin.is_nan());
         new.recent = from.f64s(RECENT_POINTS)?.into();
         let done = from.u8()? != 0;

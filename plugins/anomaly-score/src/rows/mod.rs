@@ -31,6 +31,10 @@ const BULK_ROUNDS: usize = 3;
 const ALERT_DEVIATIONS: f64 = 5.0;
 /// So many rows that do not alert tell how close rows of one group are.
 const BULK_SAMPLE: usize = 500;
+/// Rows of one kind are as close together as this share of all rows is to their nearest, ...
+const CLUSTER_SHARE: f64 = 0.95;
+/// ... times this.
+const CLUSTER_REACH: f64 = 2.0;
 /// Columns named for a row.
 const REASONS_MAX: usize = 3;
 
@@ -45,6 +49,8 @@ pub struct RowScore {
     pub reasons: Vec<Reason>,
     /// The group of alerting rows that it belongs to, if there are several like it.
     pub group: Option<usize>,
+    /// The kind of rows that it belongs to, by how they lie together; the largest kind is 0. None for a row that lies alone.
+    pub cluster: Option<usize>,
 }
 
 /// A column's part in a row's standing apart.
@@ -64,7 +70,7 @@ pub struct Reason {
 #[must_use]
 pub fn rows_cost_fuel(rows: usize, columns: usize) -> u64 {
     let compared = rows.min(REFERENCES_MAX) as u64;
-    let passes = compared * compared * (BULK_ROUNDS as u64 + 2) + rows as u64 * compared * 3;
+    let passes = compared * compared * (BULK_ROUNDS as u64 + 4) + rows as u64 * compared * 4;
     passes * (12 * columns as u64 + 40)
 }
 
@@ -73,7 +79,7 @@ pub fn rows_cost_fuel(rows: usize, columns: usize) -> u64 {
 pub fn score_rows(table: &Table) -> Vec<RowScore> {
     let count = table.rows();
     if count < 3 {
-        return vec![RowScore { score: 0.0, severity: 0.0, reasons: Vec::new(), group: None }; count];
+        return vec![RowScore { score: 0.0, severity: 0.0, reasons: Vec::new(), group: None, cluster: None }; count];
     }
     let plain = scale::scaled(table);
     let references = references(count);
@@ -151,7 +157,14 @@ impl View<'_> {
         let severity = |score: f64| if alerts == 0 { 49.0 * score / (1.0 + score) } else { 100.0 * score / (score + boundary) };
         let mut found: Vec<RowScore> = scores
             .iter()
-            .map(|score| RowScore { score: *score, severity: severity(*score).min(100.0), reasons: Vec::new(), group: None })
+            .zip(self.clusters())
+            .map(|(score, cluster)| RowScore {
+                score: *score,
+                severity: severity(*score).min(100.0),
+                reasons: Vec::new(),
+                group: None,
+                cluster,
+            })
             .collect();
         let (alerting, others) = order.split_at(alerts);
         let rows = |order: &[usize]| order.iter().filter_map(|at| u32::try_from(*at).ok()).collect::<Vec<_>>();
@@ -167,6 +180,25 @@ impl View<'_> {
             }
         }
         found
+    }
+
+    /// Which kind of rows each belongs to: as dense as most of them are, whatever the distances between the kinds. Rows beyond the references
+    /// are of the kind of the nearest one.
+    fn clusters(&self) -> Vec<Option<usize>> {
+        let among = self.white.select(self.references);
+        let within = CLUSTER_REACH * quantile(&mut among.reach(NEIGHBOURS.0), CLUSTER_SHARE);
+        let mut kinds = clusters::groups(&among, within);
+        clusters::by_size(&mut kinds);
+        let mut near = Vec::new();
+        let kind = |at: usize| match place(self.references, at) {
+            Some(place) => kinds.get(place).copied().flatten(),
+            None => {
+                among.nearest(self.white.row(at), None, 1, &mut near);
+                let (distance, other) = near.first()?;
+                kinds.get(*other as usize).copied().flatten().filter(|_| *distance <= within)
+            }
+        };
+        (0..self.white.rows()).map(kind).collect()
     }
 
     /// The columns in which a row is furthest from its nearest rows.
@@ -235,6 +267,24 @@ mod tests {
             assert!(found[*at].severity > 50.0, "{at}: {:?}", found[*at]);
             assert_eq!(found[*at].group, Some(0));
         }
+    }
+
+    #[test]
+    fn kinds_of_rows_are_told_apart_also_where_none_stands_apart() {
+        // A fifth of the rows are of a second kind, and twelve of a third; two lie alone.
+        let rows = (0..400usize).flat_map(|i| {
+            let noise = |salt: usize| crate::dice::even((i * 10 + salt) as i64);
+            match i {
+                100 | 300 => [40.0 * noise(1).signum(), 60.0],
+                _ if i % 33 == 7 => [30.0 + noise(2) / 4.0, 30.0 + noise(3) / 4.0],
+                _ if i % 5 == 0 => [10.0 + noise(4), noise(5)],
+                _ => [noise(6), noise(7)],
+            }
+        });
+        let found = score_rows(&Table { columns: ["a", "b"].map(str::to_owned).to_vec(), cells: rows.collect() });
+        let kind = |at: usize| found[at].cluster;
+        assert_eq!((kind(1), kind(5), kind(7), kind(40), kind(100)), (Some(0), Some(1), Some(2), Some(2), None));
+        assert_eq!(found.iter().filter(|row| row.cluster == Some(2)).count(), 12);
     }
 
     #[test]
