@@ -8,8 +8,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{LimitSet, Limits};
+use crate::plugin::{Origin, is_public};
 use crate::secret::DatabaseUrl;
-use crate::task::{Priority, RetryPolicy, TaskType};
+use crate::task::{Priority, RetryPolicy, TaskType, TypeGrant};
 
 /// Every setting with its default and what it means, as TOML.
 pub const DEFAULT_TOML: &str = include_str!("../default.toml");
@@ -243,13 +244,33 @@ pub struct PluginGrants {
     pub settings: BTreeMap<String, String>,
     /// Directories.
     pub directories: Vec<DirectorySetting>,
+    /// Where it may send requests.
+    pub http: Vec<HttpOriginSetting>,
+    /// Which tasks it may submit; `*` stands for all.
+    pub child_task_types: Vec<TypeGrant>,
 }
 
 impl std::fmt::Debug for PluginGrants {
     /// Shows the names of settings, never their values.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PluginGrants").field("settings", &self.settings.keys()).field("directories", &self.directories).finish()
+        f.debug_struct("PluginGrants")
+            .field("settings", &self.settings.keys())
+            .field("directories", &self.directories)
+            .field("http", &self.http)
+            .field("child_task_types", &self.child_task_types)
+            .finish()
     }
+}
+
+/// An origin that a plugin may send requests to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpOriginSetting {
+    /// Scheme, host and port.
+    pub origin: Origin,
+    /// Whether the host may have addresses that are not of the open internet.
+    #[serde(default)]
+    pub private_addresses: bool,
 }
 
 section! {
@@ -372,6 +393,15 @@ fn build(origin: &str, table: toml::Table) -> Result<Config, ConfigError> {
             return Err(wrong(format!("{name} is too small to work with")));
         }
     }
+    for (name, grants) in &config.plugins {
+        let unreachable = |http: &&HttpOriginSetting| !http.private_addresses && http.origin.address().is_some_and(|at| !is_public(at));
+        if let Some(http) = grants.http.iter().find(unreachable) {
+            return Err(wrong(format!(
+                "plugins.{name}.http: {} is not an address of the open internet; add private_addresses = true to that entry if it is meant",
+                http.origin
+            )));
+        }
+    }
     if let Some(why) = config.stripe.wrong() {
         return Err(wrong(why));
     }
@@ -476,6 +506,9 @@ mod tests {
             ("colour = 1", vec![], ["test.toml", "colour"]),
             ("[limits.ceilings]\nfeul = 1", vec![], ["test.toml", "feul"]),
             ("[queue]\nmax_attempts = 0", vec![], ["test.toml", "queue.max_attempts"]),
+            ("[plugins.a]\nhttp = [{ origin = \"http://127.0.0.1:1\" }]", vec![], ["plugins.a.http", "private_addresses = true"]),
+            ("[plugins.a]\nhttp = [{ origin = \"https://a.example/x\" }]", vec![], ["test.toml", "without a path"]),
+            ("[plugins.a]\nchild_task_types = [\"a b\"]", vec![], ["test.toml", "\"*\" stands for every task type"]),
             ("", vec![("TASKWARDEN_LISTEM", "127.0.0.1:1")], ["TASKWARDEN_LISTEM", "listem"]),
             ("", vec![("TASKWARDEN_LISTEN", "nowhere")], ["TASKWARDEN_LISTEN", "socket address"]),
         ] {

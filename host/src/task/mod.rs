@@ -1,5 +1,6 @@
 //! What a task is: names that cannot be wrong, its states and outcomes, when it runs and what happens after an attempt. Pure.
 
+mod child;
 pub mod fair;
 mod input;
 mod name;
@@ -8,7 +9,9 @@ mod outcome;
 mod priority;
 mod record;
 mod state;
+mod submission;
 
+pub use child::{ChildRequest, ChildRules, TypeGrant};
 pub use input::{BlobId, HostTable, InputRef, Moment, TableInput};
 pub use name::{AiModel, IdempotencyKey, LaneKey, NameError, TaskId, TaskType, Tenant};
 pub use native::{NativeCall, NativeFailure, NativeManifest, NativeTask};
@@ -16,3 +19,4 @@ pub use outcome::{Outcome, Receipt};
 pub use priority::{Priority, run_key};
 pub use record::{LogLevel, LogLine, NewTask, Output, Task, TaskPlan};
 pub use state::{Next, RetryPolicy, TaskState, backoff, next};
+pub use submission::{DefaultsByType, PAYLOAD_DEPTH_MAX, TaskDefaults, is_shallow};
