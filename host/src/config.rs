@@ -8,9 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{LimitSet, Limits};
-use crate::plugin::{Origin, is_public};
 use crate::secret::DatabaseUrl;
-use crate::task::{Priority, RetryPolicy, TaskType, TypeGrant};
+use crate::task::{Priority, RetryPolicy, TaskType};
 
 /// Every setting with its default and what it means, as TOML.
 pub const DEFAULT_TOML: &str = include_str!("../default.toml");
@@ -49,9 +48,11 @@ macro_rules! section {
     };
 }
 
+mod grants;
 mod stripe_api;
 mod stripe_webhook;
 
+pub use grants::{DirectorySetting, HttpOriginSetting, PluginGrants};
 pub use stripe_api::{StripeApiSection, StripeCheckoutSection, StripeRepairSection, StripeSyncSection};
 pub use stripe_webhook::{StripeMode, StripeWebhookSection};
 
@@ -236,55 +237,6 @@ pub struct TaskTypeDefaults {
     pub max_attempts: Option<u32>,
 }
 
-/// What the operator grants a plugin.
-#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct PluginGrants {
-    /// Names and values for `settings.get`; values may be secrets.
-    pub settings: BTreeMap<String, String>,
-    /// Directories.
-    pub directories: Vec<DirectorySetting>,
-    /// Where it may send requests.
-    pub http: Vec<HttpOriginSetting>,
-    /// Which tasks it may submit; `*` stands for all.
-    pub child_task_types: Vec<TypeGrant>,
-}
-
-impl std::fmt::Debug for PluginGrants {
-    /// Shows the names of settings, never their values.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PluginGrants")
-            .field("settings", &self.settings.keys())
-            .field("directories", &self.directories)
-            .field("http", &self.http)
-            .field("child_task_types", &self.child_task_types)
-            .finish()
-    }
-}
-
-/// An origin that a plugin may send requests to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct HttpOriginSetting {
-    /// Scheme, host and port.
-    pub origin: Origin,
-    /// Whether the host may have addresses that are not of the open internet.
-    #[serde(default)]
-    pub private_addresses: bool,
-}
-
-section! {
-    /// A directory that a plugin may see.
-    DirectorySetting {
-        /// On the host.
-        host_path: PathBuf,
-        /// In the guest.
-        guest_path: String,
-        /// Whether it may be changed.
-        writable: bool,
-    }
-}
-
 impl Config {
     /// The file at `path` (if any) over the defaults, and the environment over both.
     ///
@@ -393,14 +345,8 @@ fn build(origin: &str, table: toml::Table) -> Result<Config, ConfigError> {
             return Err(wrong(format!("{name} is too small to work with")));
         }
     }
-    for (name, grants) in &config.plugins {
-        let unreachable = |http: &&HttpOriginSetting| !http.private_addresses && http.origin.address().is_some_and(|at| !is_public(at));
-        if let Some(http) = grants.http.iter().find(unreachable) {
-            return Err(wrong(format!(
-                "plugins.{name}.http: {} is not an address of the open internet; add private_addresses = true to that entry if it is meant",
-                http.origin
-            )));
-        }
+    if let Some(why) = config.plugins.iter().find_map(|(name, grants)| grants.wrong(name)) {
+        return Err(wrong(why));
     }
     if let Some(why) = config.stripe.wrong() {
         return Err(wrong(why));
