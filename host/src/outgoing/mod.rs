@@ -34,11 +34,11 @@ impl Outgoing {
     #[must_use]
     pub fn of(&self, plugin: &str) -> Arc<dyn HttpPort> {
         let mut by_plugin = self.by_plugin.lock();
-        let client = match by_plugin.get(plugin) {
-            Some(client) => Arc::clone(client),
-            None => Arc::clone(by_plugin.entry(plugin.to_owned()).or_default()),
-        };
-        client
+        // The name is copied only for a plugin that was not there before.
+        if let Some(client) = by_plugin.get(plugin) {
+            return Arc::<Client>::clone(client);
+        }
+        Arc::<Client>::clone(by_plugin.entry(plugin.to_owned()).or_default())
     }
 }
 

@@ -91,13 +91,20 @@ pub fn is_public(address: IpAddr) -> bool {
 /// After the registry of special-purpose addresses, RFC 6890 and its successors.
 fn is_public_v4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
-    let set_apart = match (a, b, c) {
-        (0 | 10 | 127 | 224..=255, ..) => true,
-        (100, 64..=127, _) | (169, 254, _) | (172, 16..=31, _) | (192, 168, _) | (198, 18..=19, _) => true,
-        (192, 0, 0 | 2) | (192, 88, 99) | (198, 51, 100) | (203, 0, 113) => true,
-        _ => false,
-    };
-    !set_apart
+    let special = matches!(
+        (a, b, c),
+        (0 | 10 | 127 | 224..=255, ..)
+            | (100, 64..=127, _)
+            | (169, 254, _)
+            | (172, 16..=31, _)
+            | (192, 168, _)
+            | (198, 18..=19, _)
+            | (192, 0, 0 | 2)
+            | (192, 88, 99)
+            | (198, 51, 100)
+            | (203, 0, 113)
+    );
+    !special
 }
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
