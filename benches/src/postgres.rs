@@ -68,6 +68,9 @@ fn receipt() -> Receipt {
         host_calls: 0,
         input_bytes: 2,
         output_bytes: 4,
+        http_requests: 0,
+        http_bytes: 0,
+        child_tasks: 0,
         plugin: "noop".to_owned(),
         plugin_version: "0.1.0".to_owned(),
         plugin_digest: "0".repeat(64),
@@ -89,6 +92,7 @@ fn end(task: &ClaimedTask, now: UnixMs) -> Finish {
         service: Service::from_micros(1),
         logs: Vec::new(),
         outputs: Vec::new(),
+        children: Vec::new(),
     }
 }
 

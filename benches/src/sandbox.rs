@@ -6,7 +6,7 @@ use std::time::Duration;
 use ::taskwarden::clock::SystemClock;
 use ::taskwarden::limits::Limits;
 use ::taskwarden::plugin::unpack;
-use ::taskwarden::runtime::ports::{InputPort, InputStream, JournalPort, PortError, Ports, ProgressPort};
+use ::taskwarden::runtime::ports::{InputPort, InputStream, JournalPort, NoHttp, NoTasks, PortError, Ports, ProgressPort};
 use ::taskwarden::runtime::{Compiled, Grants, Job, Runtime, RuntimeConfig};
 use ::taskwarden::task::{TaskId, TaskType};
 use async_trait::async_trait;
@@ -76,7 +76,13 @@ impl Guarded {
         let runtime = Runtime::new(config, SystemClock::shared())?;
         let plugin = runtime.compile(wasm, unpack(wasm)?.as_ref(), u64::MAX)?;
         let nothing = Arc::new(Nothing);
-        let ports = Ports { inputs: nothing.clone(), journal: nothing.clone(), progress: nothing };
+        let ports = Ports {
+            inputs: nothing.clone(),
+            journal: nothing.clone(),
+            progress: nothing,
+            tasks: Arc::new(NoTasks),
+            http: Arc::new(NoHttp),
+        };
         let driver = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         Ok(Self { runtime, plugin, ports, grants: Arc::default(), driver })
     }

@@ -48,9 +48,11 @@ macro_rules! section {
     };
 }
 
+mod grants;
 mod stripe_api;
 mod stripe_webhook;
 
+pub use grants::{DirectorySetting, HttpOriginSetting, PluginGrants};
 pub use stripe_api::{StripeApiSection, StripeCheckoutSection, StripeRepairSection, StripeSyncSection};
 pub use stripe_webhook::{StripeMode, StripeWebhookSection};
 
@@ -235,35 +237,6 @@ pub struct TaskTypeDefaults {
     pub max_attempts: Option<u32>,
 }
 
-/// What the operator grants a plugin.
-#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct PluginGrants {
-    /// Names and values for `settings.get`; values may be secrets.
-    pub settings: BTreeMap<String, String>,
-    /// Directories.
-    pub directories: Vec<DirectorySetting>,
-}
-
-impl std::fmt::Debug for PluginGrants {
-    /// Shows the names of settings, never their values.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PluginGrants").field("settings", &self.settings.keys()).field("directories", &self.directories).finish()
-    }
-}
-
-section! {
-    /// A directory that a plugin may see.
-    DirectorySetting {
-        /// On the host.
-        host_path: PathBuf,
-        /// In the guest.
-        guest_path: String,
-        /// Whether it may be changed.
-        writable: bool,
-    }
-}
-
 impl Config {
     /// The file at `path` (if any) over the defaults, and the environment over both.
     ///
@@ -372,6 +345,9 @@ fn build(origin: &str, table: toml::Table) -> Result<Config, ConfigError> {
             return Err(wrong(format!("{name} is too small to work with")));
         }
     }
+    if let Some(why) = config.plugins.iter().find_map(|(name, grants)| grants.wrong(name)) {
+        return Err(wrong(why));
+    }
     if let Some(why) = config.stripe.wrong() {
         return Err(wrong(why));
     }
@@ -476,6 +452,9 @@ mod tests {
             ("colour = 1", vec![], ["test.toml", "colour"]),
             ("[limits.ceilings]\nfeul = 1", vec![], ["test.toml", "feul"]),
             ("[queue]\nmax_attempts = 0", vec![], ["test.toml", "queue.max_attempts"]),
+            ("[plugins.a]\nhttp = [{ origin = \"http://127.0.0.1:1\" }]", vec![], ["plugins.a.http", "private_addresses = true"]),
+            ("[plugins.a]\nhttp = [{ origin = \"https://a.example/x\" }]", vec![], ["test.toml", "without a path"]),
+            ("[plugins.a]\nchild_task_types = [\"a b\"]", vec![], ["test.toml", "\"*\" stands for every task type"]),
             ("", vec![("TASKWARDEN_LISTEM", "127.0.0.1:1")], ["TASKWARDEN_LISTEM", "listem"]),
             ("", vec![("TASKWARDEN_LISTEN", "nowhere")], ["TASKWARDEN_LISTEN", "socket address"]),
         ] {

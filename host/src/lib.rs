@@ -14,6 +14,7 @@ pub mod http;
 pub mod limits;
 pub mod metrics;
 pub mod native;
+pub mod outgoing;
 pub mod payments;
 pub mod plugin;
 pub mod registry;

@@ -67,6 +67,12 @@ limits! {
     HostCalls "host_calls" default 1_000_000, ceiling 100_000_000;
     /// Bytes kept in the journal of one task, over all its attempts.
     JournalBytes "journal_bytes" default 256 * KIB, ceiling 16 * MIB;
+    /// Requests that one run sends over HTTP.
+    HttpRequests "http_requests" default 100, ceiling 100_000;
+    /// Bytes of all HTTP requests and answers of one run together, heads included.
+    HttpBytes "http_bytes" default 16 * MIB, ceiling 4096 * MIB;
+    /// Tasks that one run submits.
+    ChildTasks "child_tasks" default 100, ceiling 10_000;
 }
 
 impl fmt::Display for Limit {

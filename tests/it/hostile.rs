@@ -10,9 +10,9 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use taskwarden::clock::{SharedClock, SystemClock, UnixMs, VirtualClock};
 use taskwarden::limits::{Limit, Limits};
-use taskwarden::runtime::ports::{InputPort, InputStream, MemoryInputs, PortError, Ports, ProgressPort};
+use taskwarden::runtime::ports::{InputPort, InputStream, MemoryInputs, PortError, Ports, ProgressPort, UnroutedTasks};
 use taskwarden::runtime::{Compiled, Job, Refusal, Report, Runtime, RuntimeConfig};
-use taskwarden::task::Outcome;
+use taskwarden::task::{Outcome, TaskId};
 use tokio::sync::mpsc;
 
 use crate::guests;
@@ -38,6 +38,7 @@ fn tight() -> Limits {
         (Limit::LogBytes, 64 << 10),
         (Limit::HostCalls, 10_000),
         (Limit::JournalBytes, 64 << 10),
+        (Limit::ChildTasks, 50),
     ])
 }
 
@@ -54,7 +55,13 @@ impl ProgressPort for Told {
 fn attack(name: &str) -> (Job, Arc<Told>) {
     let told = Arc::new(Told::default());
     let inputs = MemoryInputs::from([("series".to_owned(), Bytes::from(vec![b'0'; 300_000]))]);
-    let ports = Ports { progress: told.clone(), ..Ports::in_memory(inputs) };
+    let tasks = UnroutedTasks {
+        parent: TaskId::new(),
+        granted: vec!["test".parse().expect("a type")],
+        payload_bytes_max: 1 << 20,
+        clock: SystemClock::shared(),
+    };
+    let ports = Ports { progress: told.clone(), tasks: Arc::new(tasks), ..Ports::in_memory(inputs) };
     (Job { limits: tight(), ports, ..guests::job(&format!("{{\"attack\":\"{name}\"}}")) }, told)
 }
 
@@ -94,6 +101,9 @@ const EXPECTED: &[(&str, Outcome, &str)] = &[
     ("endless_retry_after", Outcome::Transient, "never again"),
     ("output_name_escapes", Outcome::Succeeded, "\"survived\""),
     ("ungranted_setting", Outcome::Succeeded, "\"survived\""),
+    ("child_flood", Outcome::HostLimit, "too many tasks were submitted: child_tasks allows 50"),
+    ("large_children", Outcome::OutputTooLarge, "bytes together and output_bytes allows 1048576"),
+    ("ungranted_child", Outcome::Succeeded, "\"survived\""),
 ];
 
 fn assert_came_to(report: &Report, name: &str, outcome: Outcome, words: &str) {
@@ -106,6 +116,7 @@ fn assert_came_to(report: &Report, name: &str, outcome: Outcome, words: &str) {
     assert!(report.usage.memory_peak_bytes > 0 && report.usage.memory_peak_bytes <= 64 << 20, "{name}: {:?}", report.usage);
     if outcome != Outcome::Succeeded {
         assert!(report.outputs.is_empty(), "{name}: outputs are kept only when the attempt succeeded");
+        assert!(report.children.is_empty(), "{name}: children are had only when the attempt succeeded");
     }
 }
 
@@ -261,11 +272,11 @@ async fn artifacts_that_are_refused() {
 
     let ungranted = wat::parse_str(
         r#"(component
-            (import "wasi:http/outgoing-handler@0.2.0" (instance))
+            (import "wasi:http/incoming-handler@0.2.0" (instance))
             (import "wasi:cli/stdout@0.2.0" (instance))
             (import "launch" (func)))"#,
     );
-    let names = ["wasi:http/outgoing-handler@0.2.0", "launch"].map(str::to_owned).to_vec();
+    let names = ["wasi:http/incoming-handler@0.2.0", "launch"].map(str::to_owned).to_vec();
     assert_eq!(refusal(&ungranted.expect("good text"), u64::MAX), Refusal::UngrantedImports(names));
 
     let nothing = wat::parse_str("(component)").expect("good text");

@@ -10,6 +10,7 @@ mod guests;
 mod host;
 mod hostile;
 mod ledger;
+mod outgoing;
 mod plugins;
 mod runtime;
 mod runtime_wasi;

@@ -14,7 +14,7 @@ use taskwarden::runtime::{Runtime, RuntimeConfig};
 use taskwarden::schedule::{CatchUp, Schedule};
 use taskwarden::scheduler::{self, SchedulerConfig, SchedulerParts};
 use taskwarden::store::{NewSchedule, Store, TaskFilter};
-use taskwarden::task::{RetryPolicy, Task};
+use taskwarden::task::{DefaultsByType, RetryPolicy, Task};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -75,6 +75,8 @@ impl World {
             host: Arc::from(name),
             slots: 0,
             ceilings: Limits::ceilings(),
+            task_defaults: DefaultsByType::default(),
+            payload_bytes_max: 1 << 20,
             retry: RetryPolicy::default(),
             lease: HOUR * 1_000,
             poll: HOUR,
@@ -89,6 +91,7 @@ impl World {
             store: self.store(),
             runtime: Arc::clone(&self.runtime),
             registry: Arc::clone(&self.registry),
+            outgoing: Arc::default(),
             events: EventBus::new(16),
             bells: Arc::new(Bells::default()),
             metrics: Arc::new(Metrics::new()),

@@ -10,22 +10,23 @@ const FLOORS: [&[&str]; 7] = [
     &["task", "limits", "clock", "event", "finding", "secret"],
     &["plugin", "schedule", "stripe", "metrics", "builtin", "telemetry", "token"],
     &["store", "runtime", "stripe_api", "config"],
-    &["registry", "native", "payments"],
+    &["registry", "native", "payments", "outgoing"],
     &["http", "scheduler"],
     &["app"],
     &["cli", "main", "lib"],
 ];
 
 /// A crate or module, and the rooms of the host that may name it.
-const NAMED_ONLY_IN: [(&str, &[&str]); 12] = [
+const NAMED_ONLY_IN: [(&str, &[&str]); 13] = [
     ("sqlx", &["store"]),
     ("sqlx_core", &["store"]),
     ("sqlx_postgres", &["store"]),
     ("rusqlite", &["store"]),
     ("wasmtime", &["runtime"]),
     ("wasmtime_wasi", &["runtime"]),
+    ("wasmtime_wasi_http", &["runtime"]),
     ("axum", &["http"]),
-    ("reqwest", &["stripe_api", "cli"]),
+    ("reqwest", &["stripe_api", "outgoing", "cli"]),
     ("std::env", &["config", "cli", "main"]),
     ("taskwarden_plugin", &[]),
     ("taskwarden_testkit", &[]),

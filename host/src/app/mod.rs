@@ -22,7 +22,7 @@ use self::stripe::StripeParts;
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{AuthMode, Config, StripeMode};
 use crate::event::{Bells, EventBus};
-use crate::http::{self, ApiConfig, ApiState, StripeEndpoint, TaskDefaults};
+use crate::http::{self, ApiConfig, ApiState, StripeEndpoint};
 use crate::limits::Limit;
 use crate::metrics::Metrics;
 use crate::native::stripe_event::ProcessStripeEvent;
@@ -33,7 +33,7 @@ use crate::scheduler::{self, SchedulerConfig, SchedulerParts};
 use crate::store::postgres::{PostgresOptions, PostgresStore};
 use crate::store::sqlite::{SqliteAdmin, SqliteOptions, SqliteStore};
 use crate::store::{SideStore, Store};
-use crate::task::NativeTask;
+use crate::task::{DefaultsByType, NativeTask, TaskDefaults};
 
 /// A running host.
 pub struct Host {
@@ -80,6 +80,7 @@ impl Host {
             store: Arc::clone(&store),
             runtime,
             registry: Arc::clone(&registry),
+            outgoing: Arc::default(),
             events,
             bells,
             metrics: Arc::new(Metrics::new()),
@@ -236,6 +237,8 @@ fn scheduler_config(config: &Config) -> SchedulerConfig {
         host: host_name(config).into(),
         slots: config.slots(),
         ceilings: config.ceilings(),
+        task_defaults: task_defaults(config),
+        payload_bytes_max: config.http.task_body_bytes,
         retry: config.retry_policy(),
         lease: Duration::from_millis(config.queue.lease_ms),
         poll: Duration::from_millis(config.queue.poll_ms),
@@ -248,17 +251,23 @@ fn scheduler_config(config: &Config) -> SchedulerConfig {
     }
 }
 
-fn api_config(config: &Config) -> ApiConfig {
+fn task_defaults(config: &Config) -> DefaultsByType {
     let defaults =
         |priority, max_attempts: Option<u32>| TaskDefaults { priority, max_attempts: max_attempts.unwrap_or(config.queue.max_attempts) };
+    DefaultsByType {
+        own: config.task_types.iter().map(|(name, own)| (name.clone(), defaults(own.priority, own.max_attempts))).collect(),
+        others: TaskDefaults { max_attempts: config.queue.max_attempts, ..TaskDefaults::default() },
+    }
+}
+
+fn api_config(config: &Config) -> ApiConfig {
     ApiConfig {
         host_name: host_name(config).into(),
         auth: match config.auth.mode {
             AuthMode::Tokens => http::AuthMode::Tokens,
             AuthMode::LoopbackOpen => http::AuthMode::LoopbackOpen,
         },
-        task_defaults: config.task_types.iter().map(|(name, own)| (name.clone(), defaults(own.priority, own.max_attempts))).collect(),
-        other_defaults: TaskDefaults { max_attempts: config.queue.max_attempts, ..TaskDefaults::default() },
+        task_defaults: task_defaults(config),
         payload_bytes_max: config.http.task_body_bytes,
         batch_bytes_max: config.http.batch_body_bytes,
         blob_bytes_max: config.http.blob_bytes,

@@ -11,9 +11,9 @@ use crate::clock::SharedClock;
 use crate::config::PluginGrants;
 use crate::http::{PluginAdmin, PluginChangeError};
 use crate::limits::{Limit, Limits};
-use crate::plugin::{Manifest, PackError, unpack};
+use crate::plugin::{Capability, Manifest, PackError, unpack};
 use crate::registry::{Code, Plugin, Registry, RouteTie};
-use crate::runtime::{Compiled, DirectoryGrant, Grants, Refusal, Runtime};
+use crate::runtime::{Compiled, DirectoryGrant, Grants, HttpGrant, Refusal, Runtime};
 use crate::store::{LimitScope, PluginArtifact, Store, StoreError};
 use crate::task::NativeTask;
 
@@ -166,16 +166,24 @@ impl Plugins {
         Ok((Plugin { manifest, code, digest_hex, artifact_bytes: bytes.len() as u64, grants, built_in }, compiled))
     }
 
-    /// What the operator's configuration grants: of the settings, only the names that the manifest asks for.
+    /// What the operator's configuration grants: of the settings, only the names that the manifest asks for; the rest only to those that
+    /// ask for the capability.
     fn granted(&self, manifest: &Manifest) -> Grants {
         let Some(configured) = self.grants.get(&manifest.name) else { return Grants::default() };
+        let asks = |capability| manifest.capabilities.contains(&capability);
         let settings = configured.settings.iter().filter(|(name, _)| manifest.settings.contains(name));
         let directories = configured.directories.iter().map(|directory| DirectoryGrant {
             host_path: directory.host_path.clone(),
             guest_path: directory.guest_path.clone(),
             writable: directory.writable,
         });
-        Grants { settings: settings.map(|(name, value)| (name.clone(), value.clone())).collect(), directories: directories.collect() }
+        let http = configured.http.iter().filter(|_| asks(Capability::Http));
+        Grants {
+            settings: settings.map(|(name, value)| (name.clone(), value.clone())).collect(),
+            directories: directories.collect(),
+            http: http.map(|http| HttpGrant { origin: http.origin.clone(), private_addresses: http.private_addresses }).collect(),
+            child_task_types: configured.child_task_types.iter().filter(|_| asks(Capability::Tasks)).cloned().collect(),
+        }
     }
 }
 

@@ -1,12 +1,11 @@
 //! What the HTTP side is told by whoever starts it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::webhook::StripeEndpoint;
 use crate::limits::Limits;
-use crate::task::{Priority, TaskType};
+use crate::task::{DefaultsByType, TaskDefaults, TaskType};
 
 /// Who may use the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,21 +17,6 @@ pub enum AuthMode {
     LoopbackOpen,
 }
 
-/// What a submission gets that does not say otherwise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TaskDefaults {
-    /// How urgent.
-    pub priority: Priority,
-    /// Attempts that may be made.
-    pub max_attempts: u32,
-}
-
-impl Default for TaskDefaults {
-    fn default() -> Self {
-        Self { priority: Priority::Normal, max_attempts: 3 }
-    }
-}
-
 /// Settings of the HTTP side, each with a default that is fit for use.
 #[derive(Debug, Clone)]
 pub struct ApiConfig {
@@ -40,10 +24,8 @@ pub struct ApiConfig {
     pub host_name: Arc<str>,
     /// Who may use the API.
     pub auth: AuthMode,
-    /// Defaults of the task types that have their own.
-    pub task_defaults: BTreeMap<TaskType, TaskDefaults>,
-    /// Defaults of all others.
-    pub other_defaults: TaskDefaults,
+    /// What a submission gets that does not say otherwise.
+    pub task_defaults: DefaultsByType,
     /// No submission may ask for more attempts.
     pub max_attempts_max: u32,
     /// Largest payload of one task.
@@ -92,8 +74,7 @@ impl Default for ApiConfig {
         Self {
             host_name: Arc::from("localhost"),
             auth: AuthMode::Tokens,
-            task_defaults: BTreeMap::new(),
-            other_defaults: TaskDefaults::default(),
+            task_defaults: DefaultsByType::default(),
             max_attempts_max: 100,
             payload_bytes_max: MIB,
             batch_bytes_max: 64 * MIB,
@@ -122,6 +103,6 @@ impl ApiConfig {
     /// What a submission of this type gets that does not say otherwise.
     #[must_use]
     pub fn defaults_of(&self, task_type: &TaskType) -> TaskDefaults {
-        self.task_defaults.get(task_type).copied().unwrap_or(self.other_defaults)
+        self.task_defaults.of(task_type)
     }
 }

@@ -6,10 +6,9 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::problem::{Answer, Code, Problem};
+use crate::task::{PAYLOAD_DEPTH_MAX, is_shallow};
 use axum::http::StatusCode;
 
-/// How deep a payload may be nested. Common JSON readers stop at 128 levels, and an answer wraps some of its own around it.
-const DEPTH_MAX: usize = 100;
 const MESSAGE_CHARS_MAX: usize = 300;
 
 /// Reads a body. Strict: unknown and repeated fields are errors.
@@ -61,30 +60,10 @@ fn shortened(message: &str) -> String {
 
 /// Refuses JSON text that is nested deeper than readers can follow. The text is known to be valid JSON.
 pub(super) fn check_depth(json: &str) -> Answer<()> {
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for byte in json.bytes() {
-        if in_string {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
-            }
-            continue;
-        }
-        match byte {
-            b'"' => in_string = true,
-            b'{' | b'[' => {
-                depth += 1;
-                if depth > DEPTH_MAX {
-                    return Err(Problem::invalid_field("payload", format!("the payload is nested deeper than {DEPTH_MAX} levels")));
-                }
-            }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
+    if is_shallow(json) {
+        return Ok(());
     }
-    Ok(())
+    Err(Problem::invalid_field("payload", format!("the payload is nested deeper than {PAYLOAD_DEPTH_MAX} levels")))
 }
 
 /// SHA-256 of a JSON value that does not depend on white space, escapes or the order of keys.

@@ -41,7 +41,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-pub use config::{ApiConfig, AuthMode, TaskDefaults};
+pub use config::{ApiConfig, AuthMode};
 pub use openapi::document as openapi_document;
 pub use serve::serve;
 pub use webhook::StripeEndpoint;

@@ -24,13 +24,18 @@ pub enum Capability {
     Journal,
     /// Read the settings that the operator granted by name.
     Settings,
+    /// Submit further tasks, of the types that the operator granted.
+    Tasks,
+    /// Send HTTP requests to the origins that the operator granted.
+    Http,
 }
 
 impl Capability {
     /// Every capability.
-    pub const ALL: [Capability; 6] = [Self::Log, Self::Progress, Self::Inputs, Self::Outputs, Self::Journal, Self::Settings];
+    pub const ALL: [Capability; 8] =
+        [Self::Log, Self::Progress, Self::Inputs, Self::Outputs, Self::Journal, Self::Settings, Self::Tasks, Self::Http];
 
-    /// The interface's name in the WIT package, and the name in the manifest.
+    /// The name in the manifest.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -40,7 +45,21 @@ impl Capability {
             Self::Outputs => "outputs",
             Self::Journal => "journal",
             Self::Settings => "settings",
+            Self::Tasks => "tasks",
+            Self::Http => "http",
         }
+    }
+
+    /// The one that an import needs, with the version of the interface it asks for.
+    #[must_use]
+    pub fn of_import(import: &str) -> Option<(Self, &str)> {
+        let (interface, version) = import.split_once('@').unwrap_or((import, ""));
+        let own = |name| Self::ALL.into_iter().find(|capability| *capability != Self::Http && capability.name() == name);
+        let found = match interface.strip_prefix("taskwarden:plugin/") {
+            Some(name) => own(name),
+            None => ["wasi:http/types", "wasi:http/outgoing-handler"].contains(&interface).then_some(Self::Http),
+        };
+        found.map(|capability| (capability, version))
     }
 }
 
@@ -145,6 +164,17 @@ mod tests {
     fn reads_back_what_it_writes() {
         let manifest = Manifest::parse(GOOD).expect("good");
         assert_eq!(Manifest::parse(&manifest.to_toml()).as_ref(), Ok(&manifest));
+    }
+
+    #[test]
+    fn an_import_belongs_to_a_capability_in_any_version() {
+        assert_eq!(Capability::of_import("taskwarden:plugin/log@0.1.3"), Some((Capability::Log, "0.1.3")));
+        assert_eq!(Capability::of_import("wasi:http/outgoing-handler@0.2.6"), Some((Capability::Http, "0.2.6")));
+        for none in
+            ["taskwarden:plugin/logs@0.1.0", "taskwarden:plugin/http@0.1.0", "wasi:cli/log@0.2.0", "wasi:http/incoming-handler@0.2.0"]
+        {
+            assert_eq!(Capability::of_import(none), None, "{none}");
+        }
     }
 
     #[test]

@@ -17,4 +17,4 @@ wasmtime::component::bindgen!({
     },
 });
 
-pub(super) use self::taskwarden::plugin::{inputs, journal, log, outputs, progress, settings, types};
+pub(super) use self::taskwarden::plugin::{inputs, journal, log, outputs, progress, settings, tasks, types};

@@ -135,11 +135,13 @@ fn check_imports(found: &Inspection, capabilities: Option<&[Capability]>) -> Res
 }
 
 fn is_granted(import: &str, capabilities: Option<&[Capability]>) -> bool {
+    if let Some((capability, version)) = Capability::of_import(import) {
+        let linked = if capability == Capability::Http { "0.2." } else { "0.1." };
+        return version.starts_with(linked) && capabilities.is_none_or(|granted| granted.contains(&capability));
+    }
     let (interface, version) = import.split_once('@').unwrap_or((import, ""));
-    if let Some(name) = interface.strip_prefix("taskwarden:plugin/") {
-        let known = Capability::ALL.into_iter().find(|capability| capability.name() == name);
-        let granted = known.is_some_and(|capability| capabilities.is_none_or(|granted| granted.contains(&capability)));
-        return version.starts_with("0.1.") && (name == "types" || granted);
+    if interface == "taskwarden:plugin/types" {
+        return version.starts_with("0.1.");
     }
     let wasi = interface.strip_prefix("wasi:").and_then(|rest| rest.split_once('/'));
     wasi.is_some_and(|(package, name)| {
@@ -278,12 +280,15 @@ mod tests {
             "taskwarden:plugin/log@0.2.0",
             "taskwarden:plugin/log",
             "wasi:http/outgoing-handler@0.2.0",
+            "wasi:http/incoming-handler@0.2.0",
+            "taskwarden:plugin/http@0.1.0",
             "wasi:cli/stdout@0.3.0",
             "env",
         ] {
             assert!(!granted(refused), "{refused}");
         }
         assert!(is_granted("taskwarden:plugin/inputs@0.1.0", None));
+        assert!(is_granted("wasi:http/types@0.2.9", Some(&[Capability::Http])));
     }
 
     #[test]

@@ -9,9 +9,11 @@ use wasmtime::{CallHook, Engine, Store, StoreContextMut, UpdateDeadline};
 use wasmtime_wasi::WasiCtx;
 
 use super::Grants;
+use super::caps::http::HttpSide;
 use super::caps::log::LogBook;
 use super::caps::outputs::OutputShelf;
-use super::caps::{inputs, journal, log, outputs, progress, settings};
+use super::caps::tasks::Nursery;
+use super::caps::{http, inputs, journal, log, outputs, progress, settings, tasks};
 use super::limiter::MemoryLimiter;
 use super::meter::{Meter, Place, Stop};
 use super::ports::Ports;
@@ -34,6 +36,9 @@ pub(super) struct Guest {
     pub(super) memory: MemoryLimiter,
     pub(super) log: LogBook,
     pub(super) outputs: OutputShelf,
+    pub(super) nursery: Nursery,
+    /// Made when the guest first calls `wasi:http`.
+    pub(super) http: Option<Box<HttpSide>>,
     pub(super) grants: Arc<Grants>,
     pub(super) ports: Ports,
     pub(super) table: ResourceTable,
@@ -55,6 +60,11 @@ impl Guest {
             return Err(Stop::error(Outcome::Deadline, verdict::deadline_message(&self.meter.limits)));
         }
         Ok(())
+    }
+
+    /// Ends the run if it sent too many requests, or moved too many bytes with them.
+    pub(super) fn check_http(&self) -> wasmtime::Result<()> {
+        self.http.as_ref().map_or(Ok(()), |http| http.check())
     }
 }
 
@@ -94,6 +104,7 @@ fn on_transition(mut store: StoreContextMut<'_, Guest>, crossing: CallHook) -> w
             // The engine's own helpers cross here too (a growing memory, a resource that is dropped); they cost nothing extra.
             if debt > 0 {
                 store.data().meter.check()?;
+                store.data().check_http()?;
                 let left = store.get_fuel()?.checked_sub(debt);
                 store.set_fuel(left.unwrap_or(0))?;
                 left.ok_or_else(|| Stop::out_of_fuel(&store.data().meter.limits))?;
@@ -126,6 +137,8 @@ pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     outputs::add_to_linker(&mut linker)?;
     journal::add_to_linker(&mut linker)?;
     settings::add_to_linker(&mut linker)?;
+    tasks::add_to_linker(&mut linker)?;
+    http::add_to_linker(&mut linker)?;
     wasi::add_to_linker(&mut linker)?;
     Ok(linker)
 }

@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::ports::Ports;
 use crate::limits::Limits;
-use crate::task::{AiModel, IdempotencyKey, LogLine, Outcome, Output, TaskId, TaskType};
+use crate::plugin::Origin;
+use crate::task::{AiModel, IdempotencyKey, LogLine, NewTask, Outcome, Output, TaskId, TaskType, TypeGrant};
 
 /// A directory that the operator granted to a plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,15 @@ pub struct DirectoryGrant {
     pub writable: bool,
 }
 
+/// An origin that the operator granted to a plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpGrant {
+    /// Where requests may go.
+    pub origin: Origin,
+    /// Whether it may have addresses that are not of the open internet.
+    pub private_addresses: bool,
+}
+
 /// What a plugin may touch beyond its own memory. Nothing by default.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Grants {
@@ -29,12 +39,21 @@ pub struct Grants {
     pub settings: BTreeMap<String, String>,
     /// Directories.
     pub directories: Vec<DirectoryGrant>,
+    /// Where it may send requests.
+    pub http: Vec<HttpGrant>,
+    /// Which tasks it may submit.
+    pub child_task_types: Vec<TypeGrant>,
 }
 
 impl std::fmt::Debug for Grants {
     /// Shows the names of settings, never their values.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Grants").field("settings", &self.settings.keys()).field("directories", &self.directories).finish()
+        f.debug_struct("Grants")
+            .field("settings", &self.settings.keys())
+            .field("directories", &self.directories)
+            .field("http", &self.http)
+            .field("child_task_types", &self.child_task_types)
+            .finish()
     }
 }
 
@@ -81,6 +100,8 @@ pub struct Report {
     pub logs: Vec<LogLine>,
     /// What it wrote.
     pub outputs: Vec<Output>,
+    /// What it submitted; none unless it succeeded.
+    pub children: Vec<NewTask>,
 }
 
 /// What a run cost.
@@ -94,8 +115,14 @@ pub struct Usage {
     pub host_calls: u64,
     /// Bytes of the payload and of everything read from inputs.
     pub input_bytes: u64,
-    /// Bytes of the result and of all outputs.
+    /// Bytes of the result, of all outputs and of what was submitted.
     pub output_bytes: u64,
+    /// Requests sent over HTTP.
+    pub http_requests: u64,
+    /// Bytes of those requests and their answers, heads included.
+    pub http_bytes: u64,
+    /// Tasks submitted.
+    pub child_tasks: u64,
     /// From the start of instantiation to the end of the call.
     pub run_time: Duration,
 }

@@ -18,7 +18,7 @@ mod verdict;
 mod wasi;
 
 pub use inspect::{Inspection, MemoryShape, TableShape, inspect};
-pub use job::{DirectoryGrant, Grants, Job, Report, Usage};
+pub use job::{DirectoryGrant, Grants, HttpGrant, Job, Report, Usage};
 
 use std::path::PathBuf;
 use std::sync::Arc;

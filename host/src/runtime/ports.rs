@@ -1,5 +1,11 @@
 //! What a run needs from the rest of the host, as traits, so that the runtime knows neither store nor scheduler.
 
+mod http;
+mod tasks;
+
+pub use http::{HttpBody, HttpError, HttpPort, NoHttp};
+pub use tasks::{NoTasks, TaskPort, UnroutedTasks};
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -54,6 +60,10 @@ pub struct Ports {
     pub journal: Arc<dyn JournalPort>,
     /// Its progress.
     pub progress: Arc<dyn ProgressPort>,
+    /// Its children.
+    pub tasks: Arc<dyn TaskPort>,
+    /// Its requests.
+    pub http: Arc<dyn HttpPort>,
 }
 
 /// Inputs that are in memory: for one task without a server, and for tests.
@@ -135,9 +145,15 @@ impl ProgressPort for NoProgress {
 }
 
 impl Ports {
-    /// Given inputs, a journal in memory, and nobody watching.
+    /// Given inputs, a journal in memory, nobody watching, and no way out.
     #[must_use]
     pub fn in_memory(inputs: MemoryInputs) -> Self {
-        Self { inputs: Arc::new(inputs), journal: Arc::new(MemoryJournal::default()), progress: Arc::new(NoProgress) }
+        Self {
+            inputs: Arc::new(inputs),
+            journal: Arc::new(MemoryJournal::default()),
+            progress: Arc::new(NoProgress),
+            tasks: Arc::new(NoTasks),
+            http: Arc::new(NoHttp),
+        }
     }
 }

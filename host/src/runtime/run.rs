@@ -14,6 +14,7 @@ use super::bindings::types::{Failure, Task, Transient};
 use super::bindings::{Executor, ExecutorPre};
 use super::caps::log::LogBook;
 use super::caps::outputs::OutputShelf;
+use super::caps::tasks::Nursery;
 use super::guest::{self, Guest};
 use super::limiter::MemoryLimiter;
 use super::meter::{Meter, Stop, shorten, to_u64};
@@ -42,7 +43,16 @@ impl End {
 /// A report for a job that never got as far as a sandbox.
 pub(super) fn not_started(job: &Job, outcome: Outcome, error: String) -> Report {
     let usage = Usage { input_bytes: to_u64(job.payload.len()), ..Usage::default() };
-    Report { outcome, result: None, error: Some(error), retry_after: None, usage, logs: Vec::new(), outputs: Vec::new() }
+    Report {
+        outcome,
+        result: None,
+        error: Some(error),
+        retry_after: None,
+        usage,
+        logs: Vec::new(),
+        outputs: Vec::new(),
+        children: Vec::new(),
+    }
 }
 
 /// Runs a job in a sandbox of its own.
@@ -71,6 +81,8 @@ pub(super) async fn run(engine: &Engine, plugin: &ExecutorPre<Guest>, clock: &Sh
         memory: MemoryLimiter::new(&limits),
         log: log.clone(),
         outputs: OutputShelf::default(),
+        nursery: Nursery::default(),
+        http: None,
         grants: Arc::clone(&job.grants),
         ports: job.ports.clone(),
         table: ResourceTable::new(),
@@ -100,6 +112,8 @@ pub(super) async fn run(engine: &Engine, plugin: &ExecutorPre<Guest>, clock: &Sh
             }
         }
     };
+    // What moved in the background may have gone over after the guest's last call.
+    let answer = answer.and_then(|said| store.data().check_http().map(|()| said));
     let end = end(answer, &mut store.data_mut().meter);
     report(store, end, &log, clock.monotonic().saturating_sub(started))
 }
@@ -170,11 +184,15 @@ fn report(mut store: Store<Guest>, end: End, log: &LogBook, run_time: Duration) 
         host_calls: guest.meter.host_calls,
         input_bytes: guest.meter.input_bytes,
         output_bytes: guest.meter.output_bytes,
+        http_requests: guest.http.as_ref().map_or(0, |http| http.requests()),
+        http_bytes: guest.http.as_ref().map_or(0, |http| http.bytes()),
+        child_tasks: to_u64(guest.nursery.len()),
         run_time,
     };
-    let outputs = if end.outcome == Outcome::Succeeded { guest.outputs.take() } else { Vec::new() };
+    let succeeded = end.outcome == Outcome::Succeeded;
+    let (outputs, children) = if succeeded { (guest.outputs.take(), guest.nursery.take()) } else { (Vec::new(), Vec::new()) };
     // Whatever the guest printed without ending the line is logged when its streams go.
     drop(store);
     let logs: Vec<LogLine> = log.take();
-    Report { outcome: end.outcome, result: end.result, error: end.error, retry_after: end.retry_after, usage, logs, outputs }
+    Report { outcome: end.outcome, result: end.result, error: end.error, retry_after: end.retry_after, usage, logs, outputs, children }
 }

@@ -10,12 +10,12 @@ use tracing::field::Empty;
 
 use super::Shared;
 use super::held::Stop;
-use super::ports::{BusProgress, StoreInputs, StoreJournal};
+use super::ports::{BusProgress, ChildTasks, StoreInputs, StoreJournal};
 use crate::clock::UnixMs;
 use crate::event::EventKind;
 use crate::limits::Limit;
 use crate::registry::{Code, Plugin, Snapshot};
-use crate::runtime::ports::Ports;
+use crate::runtime::ports::{NoHttp, Ports};
 use crate::runtime::{Job, Report};
 use crate::store::{Claim, ClaimedTask, Finish};
 use crate::task::fair::Service;
@@ -74,7 +74,7 @@ pub(super) async fn run(shared: &Shared, task: ClaimedTask) -> Ended {
     run_with(shared, &snapshot, &plugin, task).instrument(span).await
 }
 
-async fn run_with(shared: &Shared, snapshot: &Snapshot, plugin: &Plugin, task: ClaimedTask) -> Ended {
+async fn run_with(shared: &Shared, snapshot: &Arc<Snapshot>, plugin: &Plugin, task: ClaimedTask) -> Ended {
     let parts = &shared.parts;
     let started_at = parts.clock.now();
     parts.metrics.running.inc();
@@ -87,7 +87,7 @@ async fn run_with(shared: &Shared, snapshot: &Snapshot, plugin: &Plugin, task: C
     );
     let limits = snapshot.effective_limits(&shared.config.ceilings, &task.lane, plugin, &task.plan.limits);
     let report = match &plugin.code {
-        Code::Component(component) => parts.runtime.run(component, job(shared, plugin, &task, limits)).await,
+        Code::Component(component) => parts.runtime.run(component, job(shared, snapshot, plugin, &task, limits)).await,
         Code::Native(native) => {
             let cancel = shared.held.cancel_token(task.claim);
             super::native::run(&**native, &task, limits.get(Limit::WallMs), &parts.clock, cancel).await
@@ -108,8 +108,17 @@ async fn run_with(shared: &Shared, snapshot: &Snapshot, plugin: &Plugin, task: C
     ended(shared, plugin, task, limits, started_at, report)
 }
 
-fn job(shared: &Shared, plugin: &Plugin, task: &ClaimedTask, limits: crate::limits::Limits) -> Job {
+fn job(shared: &Shared, snapshot: &Arc<Snapshot>, plugin: &Plugin, task: &ClaimedTask, limits: crate::limits::Limits) -> Job {
     let parts = &shared.parts;
+    let children = ChildTasks {
+        parent: task.id,
+        tenant: task.tenant.clone(),
+        grants: Arc::clone(&plugin.grants),
+        snapshot: Arc::clone(snapshot),
+        defaults: Arc::clone(&shared.task_defaults),
+        payload_bytes_max: shared.config.payload_bytes_max,
+        clock: Arc::clone(&parts.clock),
+    };
     Job {
         id: task.id,
         task_type: task.lane.task_type.clone(),
@@ -124,6 +133,9 @@ fn job(shared: &Shared, plugin: &Plugin, task: &ClaimedTask, limits: crate::limi
             inputs: Arc::new(StoreInputs::new(Arc::clone(&parts.store), task.plan.inputs.clone(), parts.clock.now())),
             journal: Arc::new(StoreJournal::new(Arc::clone(&parts.store), task.claim)),
             progress: Arc::new(BusProgress::new(parts.events.clone(), Arc::clone(&parts.clock), task.id, task.lane.clone())),
+            tasks: Arc::new(children),
+            // Most plugins send none, and need no client.
+            http: if plugin.grants.http.is_empty() { Arc::new(NoHttp) } else { parts.outgoing.of(&plugin.manifest.name) },
         },
         cancel: shared.held.cancel_token(task.claim),
     }
@@ -142,6 +154,9 @@ fn ended(shared: &Shared, plugin: &Plugin, task: ClaimedTask, limits: crate::lim
         host_calls: report.usage.host_calls,
         input_bytes: report.usage.input_bytes,
         output_bytes: report.usage.output_bytes,
+        http_requests: report.usage.http_requests,
+        http_bytes: report.usage.http_bytes,
+        child_tasks: report.usage.child_tasks,
         plugin: plugin.manifest.name.clone(),
         plugin_version: plugin.manifest.version.to_string(),
         plugin_digest: plugin.digest_hex.clone(),
@@ -160,6 +175,7 @@ fn ended(shared: &Shared, plugin: &Plugin, task: ClaimedTask, limits: crate::lim
         service: Service::of(report.usage.run_time, report.usage.fuel),
         logs: report.logs,
         outputs: report.outputs,
+        children: report.children,
     };
     let facts = Facts { id: task.id, lane: task.lane, attempt: task.attempt, ran_for: report.usage.run_time };
     Ended::Run(Box::new(EndedRun { facts, finish }))

@@ -40,10 +40,11 @@ use crate::clock::SharedClock;
 use crate::event::{Bells, EventBus};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
+use crate::outgoing::Outgoing;
 use crate::registry::Registry;
 use crate::runtime::Runtime;
 use crate::store::Store;
-use crate::task::RetryPolicy;
+use crate::task::{DefaultsByType, RetryPolicy};
 
 /// What the scheduler is told by the operator.
 #[derive(Debug, Clone)]
@@ -54,6 +55,10 @@ pub struct SchedulerConfig {
     pub slots: u32,
     /// What no task may exceed.
     pub ceilings: Limits,
+    /// What a task gets that a guest submits.
+    pub task_defaults: DefaultsByType,
+    /// Largest payload of a task that a guest submits.
+    pub payload_bytes_max: u64,
     /// How failures are retried.
     pub retry: RetryPolicy,
     /// How long this host may be silent before its tasks are taken back.
@@ -83,6 +88,8 @@ pub struct SchedulerParts {
     pub runtime: Arc<Runtime>,
     /// By which plugin and under which limits.
     pub registry: Arc<Registry>,
+    /// Who sends the requests of guests.
+    pub outgoing: Arc<Outgoing>,
     /// Who hears about it.
     pub events: EventBus,
     /// What wakes the scheduler.
@@ -100,6 +107,7 @@ struct Shared {
     queue: local_queue::LocalQueue,
     held: held::Held,
     jitter: Mutex<SmallRng>,
+    task_defaults: Arc<DefaultsByType>,
     /// Rung when a reconciliation has succeeded.
     reconciled: Notify,
 }
@@ -108,7 +116,8 @@ struct Shared {
 pub async fn run(config: SchedulerConfig, parts: SchedulerParts, shutdown: CancellationToken) {
     let queue = local_queue::LocalQueue::new(config.slots, config.run_ahead, Arc::clone(&parts.clock));
     let jitter = Mutex::new(SmallRng::seed_from_u64(config.jitter_seed));
-    let shared = Arc::new(Shared { config, parts, queue, held: held::Held::default(), jitter, reconciled: Notify::new() });
+    let task_defaults = Arc::new(config.task_defaults.clone());
+    let shared = Arc::new(Shared { config, parts, queue, held: held::Held::default(), jitter, task_defaults, reconciled: Notify::new() });
 
     lease::take_over(&shared).await;
     let (ended, ends) = mpsc::channel(finisher::ENDS_MAX);

@@ -47,7 +47,7 @@ pub(super) async fn run(
         run_time: clock.monotonic().saturating_sub(started),
         ..Usage::default()
     };
-    Report { outcome, result, error, retry_after, usage, logs: Vec::new(), outputs: Vec::new() }
+    Report { outcome, result, error, retry_after, usage, logs: Vec::new(), outputs: Vec::new(), children: Vec::new() }
 }
 
 fn failed(failure: NativeFailure) -> (Outcome, String, Option<Duration>) {

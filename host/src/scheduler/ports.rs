@@ -8,11 +8,13 @@ use bytes::Bytes;
 
 use crate::clock::{SharedClock, UnixMs};
 use crate::event::{EventBus, EventKind};
-use crate::runtime::ports::{InputPort, InputStream, JournalPort, PortError, ProgressPort};
+use crate::registry::Snapshot;
+use crate::runtime::Grants;
+use crate::runtime::ports::{InputPort, InputStream, JournalPort, PortError, ProgressPort, TaskPort};
 use crate::store::tables::{Place, TableQuery, columns, csv_line};
 use crate::store::{Claim, Conflict, Store, StoreError};
 use crate::stripe::ledger::Owner;
-use crate::task::{BlobId, InputRef, LaneKey, TableInput, TaskId};
+use crate::task::{BlobId, ChildRequest, ChildRules, DefaultsByType, InputRef, LaneKey, NewTask, TableInput, TaskId, Tenant};
 
 /// What a guest may know of a store error: that there was one.
 fn hidden(what: &str, error: &StoreError) -> PortError {
@@ -185,5 +187,37 @@ impl ProgressPort for BusProgress {
     fn report(&self, fraction: f32, note: &str) {
         let kind = EventKind::Progress { fraction, note: note.to_owned() };
         self.events.publish(self.clock.now(), self.task, &self.lane.task_type, self.lane.ai_model.as_ref(), kind);
+    }
+}
+
+/// What a guest submits, looked over as a client's submission is: by the same rules, and against the same plugins.
+pub(super) struct ChildTasks {
+    pub(super) parent: TaskId,
+    pub(super) tenant: Option<Tenant>,
+    pub(super) grants: Arc<Grants>,
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) defaults: Arc<DefaultsByType>,
+    pub(super) payload_bytes_max: u64,
+    pub(super) clock: SharedClock,
+}
+
+impl TaskPort for ChildTasks {
+    fn accept(&self, child: ChildRequest) -> Result<NewTask, PortError> {
+        let rules = ChildRules {
+            parent: self.parent,
+            tenant: self.tenant.as_ref(),
+            granted: &self.grants.child_task_types,
+            defaults: &self.defaults,
+            payload_bytes_max: self.payload_bytes_max,
+            now: self.clock.now(),
+        };
+        let child = rules.check(child)?;
+        let plugin = self.snapshot.route(&child.lane).ok_or_else(|| format!("no loaded plugin takes tasks of {}", child.lane))?;
+        if let Some(schema) = &plugin.manifest.payload_schema {
+            schema
+                .check(child.payload.get().as_bytes())
+                .map_err(|misfit| format!("plugin {} does not take this payload: {misfit}", plugin.manifest.name))?;
+        }
+        Ok(child)
     }
 }

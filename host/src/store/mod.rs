@@ -199,15 +199,20 @@ pub struct Finish {
     pub logs: Vec<LogLine>,
     /// What the guest wrote; kept only when the attempt succeeded.
     pub outputs: Vec<Output>,
+    /// What the guest submitted. In the transaction that records a success they enter the queue, as [`TaskStore::submit`] would put them
+    /// there; of any other end there are none. So a host that dies leaves either a success with its children or neither.
+    pub children: Vec<NewTask>,
 }
 
 /// What became of a [`Finish`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finished {
     /// It is on disk.
     Recorded,
     /// The claim was no longer held: nothing was written.
     Stale,
+    /// The children contradict what is stored: nothing was written, and the claim is still held.
+    Refused(Conflict),
 }
 
 /// What a cancel request did.

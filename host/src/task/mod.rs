@@ -1,5 +1,6 @@
 //! What a task is: names that cannot be wrong, its states and outcomes, when it runs and what happens after an attempt. Pure.
 
+mod child;
 pub mod fair;
 mod input;
 mod name;
@@ -9,7 +10,9 @@ mod priority;
 mod rating;
 mod record;
 mod state;
+mod submission;
 
+pub use child::{ChildRequest, ChildRules, TypeGrant};
 pub use input::{BlobId, HostTable, InputRef, Moment, TableInput};
 pub use name::{AiModel, IdempotencyKey, LaneKey, NameError, TaskId, TaskType, Tenant};
 pub use native::{NativeCall, NativeFailure, NativeManifest, NativeTask};
@@ -18,3 +21,4 @@ pub use priority::{Priority, run_key};
 pub use rating::Rating;
 pub use record::{LogLevel, LogLine, NewTask, Output, Task, TaskPlan};
 pub use state::{Next, RetryPolicy, TaskState, backoff, next};
+pub use submission::{DefaultsByType, PAYLOAD_DEPTH_MAX, TaskDefaults, is_shallow};

@@ -100,8 +100,17 @@ pub struct Receipt {
     pub host_calls: u64,
     /// Bytes of the payload and of everything read from inputs.
     pub input_bytes: u64,
-    /// Bytes of the result and of all outputs.
+    /// Bytes of the result, of all outputs and of what was submitted.
     pub output_bytes: u64,
+    /// Requests sent over HTTP; left out when there were none.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub http_requests: u64,
+    /// Bytes of those requests and their answers, heads included; left out when there were none.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub http_bytes: u64,
+    /// Tasks submitted; left out when there were none.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub child_tasks: u64,
     /// The plugin's name.
     pub plugin: String,
     /// The plugin's version.
@@ -113,4 +122,9 @@ pub struct Receipt {
     /// The limits that were in force.
     #[schema(value_type = std::collections::BTreeMap<String, u64>)]
     pub limits: Limits,
+}
+
+/// Most attempts have none, and every one of them has a receipt on disk.
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }

@@ -30,6 +30,19 @@ pub struct Written {
     pub bytes: Vec<u8>,
 }
 
+/// One task that the plugin submitted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Child {
+    /// What kind of work it is.
+    pub task_type: String,
+    /// The AI model it is meant for.
+    pub ai_model: Option<String>,
+    /// What tells it from its siblings.
+    pub key: String,
+    /// JSON text.
+    pub payload: Vec<u8>,
+}
+
 #[derive(Debug, Default)]
 struct World {
     inputs: BTreeMap<String, Vec<u8>>,
@@ -38,6 +51,11 @@ struct World {
     outputs: BTreeMap<String, Written>,
     logs: Vec<Line>,
     progress: Vec<(f32, String)>,
+    children: Vec<Child>,
+    #[cfg(feature = "http")]
+    answers: BTreeMap<String, crate::http::Response>,
+    #[cfg(feature = "http")]
+    requests: Vec<crate::http::Request>,
 }
 
 thread_local! {
@@ -119,6 +137,22 @@ impl HostDouble {
         self
     }
 
+    /// Answers every request to a URL; a request to any other is not allowed.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn answer(self, url: &str, status: u16, body: impl AsRef<[u8]>) -> Self {
+        let answer = crate::http::Response { status, headers: Vec::new(), body: body.as_ref().to_vec() };
+        self.world.borrow_mut().answers.insert(url.to_owned(), answer);
+        self
+    }
+
+    /// The requests that were sent, in order.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn requests(&self) -> Vec<crate::http::Request> {
+        self.world.borrow().requests.clone()
+    }
+
     /// Makes one attempt; the next one has the next number and finds this one's journal.
     pub fn run<P: Plugin>(mut self) -> Ran {
         {
@@ -126,16 +160,17 @@ impl HostDouble {
             world.outputs.clear();
             world.logs.clear();
             world.progress.clear();
+            world.children.clear();
         }
         let before = WORLD.with(|current| current.replace(Rc::clone(&self.world)));
         let result = crate::run::<P>(&self.task, &self.payload);
         WORLD.with(|current| current.replace(before));
         self.task.attempt = self.task.attempt.saturating_add(1);
-        let (logs, outputs, progress) = {
+        let (logs, outputs, progress, children) = {
             let world = self.world.borrow();
-            (world.logs.clone(), world.outputs.clone(), world.progress.clone())
+            (world.logs.clone(), world.outputs.clone(), world.progress.clone(), world.children.clone())
         };
-        Ran { result, logs, outputs, progress, host: self }
+        Ran { result, logs, outputs, progress, children, host: self }
     }
 }
 
@@ -150,6 +185,8 @@ pub struct Ran {
     pub outputs: BTreeMap<String, Written>,
     /// What was reported.
     pub progress: Vec<(f32, String)>,
+    /// What was submitted. The real host takes it only if the attempt succeeds, the type is granted and a plugin takes it.
+    pub children: Vec<Child>,
     /// The same host, ready for the next attempt.
     pub host: HostDouble,
 }
@@ -165,8 +202,24 @@ impl Ran {
     }
 }
 
+#[cfg(feature = "http")]
+pub(crate) mod wire {
+    use super::with;
+    use crate::Failure;
+    use crate::http::{Request, Response};
+
+    pub(crate) fn send(request: &Request) -> Result<Response, Failure> {
+        let answer = with(|world| {
+            world.requests.push(request.clone());
+            world.answers.get(&request.url).cloned()
+        });
+        let what = format!("{} {}", request.method, request.url);
+        answer.ok_or_else(|| Failure::permanent(format!("{what}: this origin was not granted; give the double an answer for the URL")))
+    }
+}
+
 pub(crate) mod calls {
-    use super::{Level, Line, Written, with};
+    use super::{Child, Level, Line, Written, with};
 
     pub(crate) struct Reader {
         bytes: std::vec::IntoIter<u8>,
@@ -230,6 +283,21 @@ pub(crate) mod calls {
             }
             world.outputs.insert(name.to_owned(), Written { media_type: media_type.to_owned(), bytes: Vec::new() });
             Ok(Writer { name: name.to_owned() })
+        })
+    }
+
+    pub(crate) fn submit(task_type: &str, ai_model: Option<&str>, key: &str, payload: Vec<u8>) -> Result<String, String> {
+        let child = Child { task_type: task_type.to_owned(), ai_model: ai_model.map(str::to_owned), key: key.to_owned(), payload };
+        with(|world| {
+            let at = match world.children.iter().position(|first| first.key == child.key) {
+                Some(at) if world.children.get(at) == Some(&child) => at,
+                Some(_) => return Err(format!("the key {key:?} was used before in this attempt, for another task")),
+                None => {
+                    world.children.push(child);
+                    world.children.len() - 1
+                }
+            };
+            Ok(format!("01890000-0000-7000-8000-{:012}", at + 100))
         })
     }
 

@@ -68,6 +68,11 @@ pub(crate) mod calls {
     pub(crate) fn journal_put(step: &str, value: &[u8]) -> Result<(), String> {
         wit::journal::put(step, value)
     }
+
+    pub(crate) fn submit(task_type: &str, ai_model: Option<&str>, key: &str, payload: Vec<u8>) -> Result<String, String> {
+        let (task_type, ai_model, key) = (task_type.to_owned(), ai_model.map(str::to_owned), key.to_owned());
+        wit::tasks::submit(&wit::tasks::NewTask { task_type, ai_model, payload, key })
+    }
 }
 
 #[cfg(not(target_family = "wasm"))]

@@ -45,7 +45,7 @@
 //! plain `cargo test` runs the plugin's logic.
 //!
 //! The sandbox grants nothing by itself: every function here that reaches the host belongs to a capability that `plugin.toml` has
-//! to name (`log`, `progress`, `inputs`, `outputs`, `journal`, `settings`). What is not called is not imported.
+//! to name (`log`, `progress`, `inputs`, `outputs`, `journal`, `settings`, `tasks`, `http`). What is not called is not imported.
 
 #![deny(missing_docs)]
 
@@ -56,13 +56,17 @@ pub mod bindings;
 pub mod double;
 mod failure;
 mod host;
+#[cfg(feature = "http")]
+pub mod http;
 mod journal;
 pub mod log;
 mod plugin;
 mod streams;
+mod tasks;
 
 pub use failure::{Failure, OrFail};
 pub use host::{progress, setting};
 pub use journal::{forget_step, remembered, step};
 pub use plugin::{Plugin, Task, run};
 pub use streams::{Input, Output, input, input_names, output};
+pub use tasks::{submit, submit_for};

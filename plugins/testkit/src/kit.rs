@@ -5,12 +5,16 @@ use std::sync::{Arc, OnceLock};
 
 use taskwarden::clock::{Clock, UnixMs, VirtualClock};
 use taskwarden::limits::{Limit, LimitSet, Limits, compose};
+use taskwarden::outgoing::Outgoing;
 use taskwarden::plugin::{Manifest, unpack};
-use taskwarden::runtime::ports::{MemoryInputs, Ports, ProgressPort};
-use taskwarden::runtime::{Compiled, DirectoryGrant, Grants, Job, Runtime, RuntimeConfig};
+use taskwarden::runtime::ports::{MemoryInputs, Ports, ProgressPort, UnroutedTasks};
+use taskwarden::runtime::{Compiled, DirectoryGrant, Grants, HttpGrant, Job, Runtime, RuntimeConfig};
 
 use crate::run::{Progress, TestRun};
 use crate::task::{TestTask, wrong};
+
+/// Largest payload of a child, as a host has it by default.
+const CHILD_PAYLOAD_BYTES_MAX: u64 = 1 << 20;
 
 /// A compiled plugin, what it is granted, and under which limits it runs.
 pub struct Kit {
@@ -83,6 +87,27 @@ impl Kit {
         self
     }
 
+    /// Grants requests to an origin, such as `http://127.0.0.1:8080`, whatever its address: the test says where its own server is.
+    ///
+    /// # Panics
+    /// When it is not an origin.
+    #[must_use]
+    pub fn http_origin(mut self, origin: &str) -> Self {
+        let origin = origin.parse().unwrap_or_else(|e| wrong(&e));
+        self.grants.http.push(HttpGrant { origin, private_addresses: true });
+        self
+    }
+
+    /// Lets the plugin submit tasks of a type, or of all with `*`. [`TestRun::children`] has them; they are not run.
+    ///
+    /// # Panics
+    /// When it is not a task type.
+    #[must_use]
+    pub fn child_task_type(mut self, task_type: &str) -> Self {
+        self.grants.child_task_types.push(task_type.parse().unwrap_or_else(|e| wrong(&e)));
+        self
+    }
+
     /// The clock that the plugin and its deadline see. It stands still unless the test moves it.
     #[must_use]
     pub fn clock(&self) -> &Arc<VirtualClock> {
@@ -121,6 +146,13 @@ impl Kit {
                 inputs: Arc::new(MemoryInputs::from(task.inputs.clone())),
                 journal: task.journal.clone(),
                 progress: Arc::clone(&progress) as Arc<dyn ProgressPort>,
+                tasks: Arc::new(UnroutedTasks {
+                    parent: task.id,
+                    granted: self.grants.child_task_types.clone(),
+                    payload_bytes_max: CHILD_PAYLOAD_BYTES_MAX,
+                    clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+                }),
+                http: Outgoing::default().of("testkit"),
             },
             cancel: task.cancel.clone(),
         };

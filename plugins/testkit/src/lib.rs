@@ -21,7 +21,7 @@ mod run;
 mod task;
 
 pub use kit::Kit;
-pub use run::{TestReceipt, TestRun};
+pub use run::{TestChild, TestReceipt, TestRun};
 pub use task::TestTask;
 pub use taskwarden::clock::{UnixMs, VirtualClock};
 pub use taskwarden::limits::Limit;

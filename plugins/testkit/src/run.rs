@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use taskwarden::limits::Limits;
 use taskwarden::runtime::Report;
 use taskwarden::runtime::ports::ProgressPort;
-use taskwarden::task::{LogLine, Outcome};
+use taskwarden::task::{LogLine, NewTask, Outcome};
 
 use crate::task::{TestTask, wrong};
 
@@ -34,12 +34,43 @@ pub struct TestReceipt {
     pub host_calls: u64,
     /// Bytes of the payload and of everything read from inputs.
     pub input_bytes: u64,
-    /// Bytes of the result and of all outputs.
+    /// Bytes of the result, of all outputs and of what was submitted.
     pub output_bytes: u64,
+    /// Requests sent over HTTP.
+    pub http_requests: u64,
+    /// Bytes of those requests and their answers, heads included.
+    pub http_bytes: u64,
+    /// Tasks submitted.
+    pub child_tasks: u64,
     /// The limits that were in force.
     pub limits: Limits,
     /// SHA-256 of the plugin's `.wasm`, in hexadecimal.
     pub plugin_digest: String,
+}
+
+/// A task that a plugin submitted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TestChild {
+    /// What kind of work it is.
+    pub task_type: String,
+    /// The AI model it is meant for.
+    pub ai_model: Option<String>,
+    /// Its payload.
+    pub payload: serde_json::Value,
+    /// What tells it from its siblings.
+    pub key: String,
+}
+
+impl TestChild {
+    fn of(task: &NewTask) -> Self {
+        let key = task.idempotency.as_ref().and_then(|(key, _)| key.as_str().split_once('/'));
+        Self {
+            task_type: task.lane.task_type.to_string(),
+            ai_model: task.lane.ai_model.as_ref().map(ToString::to_string),
+            payload: serde_json::from_str(task.payload.get()).unwrap_or_default(),
+            key: key.map(|(_, own)| own.to_owned()).unwrap_or_default(),
+        }
+    }
 }
 
 /// One attempt that has ended.
@@ -59,6 +90,9 @@ impl TestRun {
             host_calls: usage.host_calls,
             input_bytes: usage.input_bytes,
             output_bytes: usage.output_bytes,
+            http_requests: usage.http_requests,
+            http_bytes: usage.http_bytes,
+            child_tasks: usage.child_tasks,
             limits,
             plugin_digest,
         };
@@ -138,6 +172,12 @@ impl TestRun {
             Some(output) => &output.bytes,
             None => wrong(&format!("there is no output {name:?}; there are {:?}", self.output_names())),
         }
+    }
+
+    /// The tasks that it submitted: type, payload and the key that tells each from its siblings.
+    #[must_use]
+    pub fn children(&self) -> Vec<TestChild> {
+        self.report.children.iter().map(TestChild::of).collect()
     }
 
     /// The same task at its next attempt.

@@ -194,6 +194,7 @@ impl Server {
                 message: "working".to_owned(),
                 fields: vec![("n".into(), "1".into())],
             }],
+            children: vec![],
             outputs: if succeeded { vec![output("page", "text/html", b"<script>"), output("table", "text/csv", b"a,b\n")] } else { vec![] },
         };
         self.store.finish(vec![finish]).await.expect("finished");
@@ -217,6 +218,9 @@ fn receipt() -> Receipt {
         host_calls: 3,
         input_bytes: 4,
         output_bytes: 5,
+        http_requests: 0,
+        http_bytes: 0,
+        child_tasks: 0,
         plugin: "echo".to_owned(),
         plugin_version: "1.0.0".to_owned(),
         plugin_digest: "00".repeat(32),

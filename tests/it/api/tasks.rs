@@ -32,8 +32,8 @@ async fn a_submitted_task_is_there_with_everything_that_was_sent() {
 #[tokio::test]
 async fn defaults_come_from_the_task_type_and_then_from_the_host() {
     let server = Server::start_with(SystemClock::shared(), |config| {
-        let low = taskwarden::http::TaskDefaults { priority: taskwarden::task::Priority::Low, max_attempts: 9 };
-        config.task_defaults.insert("self_improvement".parse().expect("a type"), low);
+        let low = taskwarden::task::TaskDefaults { priority: taskwarden::task::Priority::Low, max_attempts: 9 };
+        config.task_defaults.own.insert("self_improvement".parse().expect("a type"), low);
     })
     .await;
     let made = server.post("/v1/tasks", &json!({"task_type": "self_improvement"})).await.body;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use taskwarden::store::{CancelAnswer, Claim, Conflict, Finished, LanePatch, RetryAnswer, Store, StoreError, TaskFilter};
 use taskwarden::task::{LogLevel, LogLine, NewTask, Next, Outcome, Output, Priority, TaskId, TaskState, TaskType};
 
+use super::children::children_come_with_the_success_of_their_parent_or_not_at_all;
 use super::settings::settings_plugins_and_tokens;
 use super::sharing::{
     a_noisy_tenant_does_not_delay_a_quiet_one, hosts_are_shown_with_what_they_hold, tenants_are_served_by_weight_and_not_by_count,
@@ -55,6 +56,7 @@ conformance!(
     a_host_that_fell_silent_loses_its_tasks,
     logs_and_outputs_and_journal,
     the_listing_is_newest_first_in_pages,
+    children_come_with_the_success_of_their_parent_or_not_at_all,
     old_tasks_are_pruned_with_all_that_is_theirs,
     too_many_lanes_are_refused,
     settings_plugins_and_tokens,

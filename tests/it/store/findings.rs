@@ -12,7 +12,7 @@ use taskwarden::task::TaskId;
 
 use super::support::at;
 
-conformance!(on both: findings_are_new_then_persist_then_are_resolved, findings_are_listed_in_pages_and_acknowledged, resolved_findings_are_pruned; on sqlite:);
+conformance!(findings_are_new_then_persist_then_are_resolved, findings_are_listed_in_pages_and_acknowledged, resolved_findings_are_pruned);
 
 pub(crate) fn observation(kind: &str, about: &str) -> Observation {
     Observation {

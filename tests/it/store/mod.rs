@@ -1,5 +1,6 @@
 //! The store as the rest of the host sees it. What every backend must do is in `conformance`; the rest is about one of them.
 
+mod children;
 #[macro_use]
 mod conformance;
 mod crash;

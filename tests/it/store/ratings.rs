@@ -9,7 +9,7 @@ use taskwarden::task::{Outcome, Priority, Rating, TaskId, TaskState};
 
 use super::support::{NOW, at, claim, lane, new_task, succeed};
 
-conformance!(on both: a_task_is_rated_once_it_has_ended, ratings_are_summed_by_time_lane_and_version, old_ratings_are_pruned; on sqlite:);
+conformance!(a_task_is_rated_once_it_has_ended, ratings_are_summed_by_time_lane_and_version, old_ratings_are_pruned);
 
 const HOUR: Duration = Duration::from_secs(3_600);
 

@@ -9,7 +9,7 @@ use taskwarden::task::{Priority, TaskId, TaskPlan, Tenant};
 
 use super::support::{NOW, at, lane};
 
-conformance!(on both: schedules_are_put_and_replaced, schedules_become_due_in_order_and_rest_when_paused, a_schedule_is_moved_on_once; on sqlite:);
+conformance!(schedules_are_put_and_replaced, schedules_become_due_in_order_and_rest_when_paused, a_schedule_is_moved_on_once);
 
 pub(crate) fn schedule_name(text: &str) -> ScheduleName {
     ScheduleName::new(text).unwrap()

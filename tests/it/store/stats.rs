@@ -9,7 +9,7 @@ use taskwarden::task::{Next, Outcome, Priority, TaskState};
 
 use super::support::{NOW, claim, lane, new_task, succeed};
 
-conformance!(on both: attempts_are_counted_where_and_when_they_ended, old_figures_are_pruned; on sqlite:);
+conformance!(attempts_are_counted_where_and_when_they_ended, old_figures_are_pruned);
 
 /// A quarter of an hour begins here.
 const START: UnixMs = UnixMs(1_800_000_000_000);

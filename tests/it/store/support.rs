@@ -90,6 +90,9 @@ pub(crate) fn receipt() -> Receipt {
         host_calls: 2,
         input_bytes: 10,
         output_bytes: 20,
+        http_requests: 0,
+        http_bytes: 0,
+        child_tasks: 0,
         plugin: "echo".to_owned(),
         plugin_version: "1.0.0".to_owned(),
         plugin_digest: "ab".repeat(32),
@@ -111,6 +114,7 @@ pub(crate) fn finish(task: &ClaimedTask, outcome: Outcome, next: Next, now: Unix
         service: Service::of(Duration::from_millis(7), 12_345),
         logs: Vec::new(),
         outputs: Vec::new(),
+        children: Vec::new(),
     }
 }
 

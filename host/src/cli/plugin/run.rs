@@ -18,9 +18,14 @@ use super::shown::Shown;
 use crate::cli::arguments::{name_and_value, payload};
 use crate::clock::SystemClock;
 use crate::limits::{Limit, LimitSet, Limits, compose};
-use crate::runtime::ports::{MemoryJournal, Ports, ProgressPort};
-use crate::runtime::{DirectoryGrant, Grants, Job, Report, Runtime, RuntimeConfig, Usage};
-use crate::task::{AiModel, Outcome, TaskId, TaskType};
+use crate::outgoing::Outgoing;
+use crate::plugin::Origin;
+use crate::runtime::ports::{MemoryJournal, Ports, ProgressPort, UnroutedTasks};
+use crate::runtime::{DirectoryGrant, Grants, HttpGrant, Job, Report, Runtime, RuntimeConfig, Usage};
+use crate::task::{AiModel, Outcome, TaskId, TaskType, TypeGrant};
+
+/// Largest payload of a child, as a host has it by default.
+const PAYLOAD_BYTES_MAX: u64 = 1 << 20;
 
 /// Arguments of `taskwarden plugin run`.
 #[derive(Debug, Args)]
@@ -51,6 +56,13 @@ pub(super) struct RunArgs {
     /// A directory to grant, read-only unless it ends in :rw; may be repeated
     #[arg(long = "dir", value_name = "HOST::GUEST[:rw]", value_parser = directory)]
     directories: Vec<DirectoryGrant>,
+    /// An origin to grant requests to, such as https://api.example.com; this machine's own only by name (http://localhost:8080) or
+    /// address; may be repeated
+    #[arg(long = "http", value_name = "ORIGIN")]
+    http: Vec<Origin>,
+    /// A task type that the plugin may submit, or '*' for all; children are shown and not run; may be repeated
+    #[arg(long = "child-type", value_name = "TYPE")]
+    child_types: Vec<TypeGrant>,
     /// A manifest in place of the one inside the artifact
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
@@ -81,8 +93,9 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         .with_context(|| format!("{} is refused", args.artifact.display()))?;
 
     let bar = Bar::new(args.json);
+    let id = TaskId::new();
     let job = Job {
-        id: TaskId::new(),
+        id,
         task_type: args.task_type,
         ai_model: args.ai_model,
         attempt: 1,
@@ -90,11 +103,23 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         payload: Bytes::copy_from_slice(payload.get().as_bytes()),
         idempotency_key: None,
         limits,
-        grants: Arc::new(Grants { settings: args.settings.into_iter().collect(), directories: args.directories }),
+        grants: Arc::new(Grants {
+            settings: args.settings.into_iter().collect(),
+            directories: args.directories,
+            http: args.http.into_iter().map(http_grant).collect(),
+            child_task_types: args.child_types.clone(),
+        }),
         ports: Ports {
             inputs: Arc::new(DiskInputs(args.inputs.into_iter().collect())),
             journal: Arc::new(MemoryJournal::default()),
             progress: Arc::new(bar.clone()),
+            tasks: Arc::new(UnroutedTasks {
+                parent: id,
+                granted: args.child_types,
+                payload_bytes_max: PAYLOAD_BYTES_MAX,
+                clock: SystemClock::shared(),
+            }),
+            http: Outgoing::default().of(&plugin_name),
         },
         cancel: CancellationToken::new(),
     };
@@ -119,6 +144,12 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     Ok(if report.outcome == Outcome::Succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// An address of a private network is granted to whoever spells it out; a name is not, since others decide where it leads.
+fn http_grant(origin: Origin) -> HttpGrant {
+    let private_addresses = origin.is_this_machine() || origin.address().is_some();
+    HttpGrant { origin, private_addresses }
+}
+
 /// What a payload comes to that the manifest's schema does not allow: a host would not even have taken the task.
 fn misfit(artifact: &Artifact, job: &Job) -> Option<Report> {
     let schema = artifact.manifest.as_ref()?.payload_schema.as_ref()?;
@@ -132,6 +163,7 @@ fn misfit(artifact: &Artifact, job: &Job) -> Option<Report> {
         usage: Usage::default(),
         logs: Vec::new(),
         outputs: Vec::new(),
+        children: Vec::new(),
     })
 }
 

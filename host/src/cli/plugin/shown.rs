@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::cli::show;
 use crate::limits::Limits;
 use crate::runtime::Report;
-use crate::task::{LogLine, Outcome, Receipt};
+use crate::task::{AiModel, LogLine, NewTask, Outcome, Receipt, TaskType};
 
 /// One ended run, as `--json` prints it.
 #[derive(Serialize)]
@@ -23,6 +23,17 @@ pub(super) struct Shown<'a> {
     receipt: Receipt,
     logs: &'a [LogLine],
     outputs: Vec<ShownOutput<'a>>,
+    /// What it submitted; nothing runs it here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    children: Vec<ShownChild<'a>>,
+}
+
+#[derive(Serialize)]
+struct ShownChild<'a> {
+    task_type: &'a TaskType,
+    ai_model: Option<&'a AiModel>,
+    payload: &'a RawValue,
+    idempotency_key: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -52,6 +63,9 @@ impl<'a> Shown<'a> {
             host_calls: usage.host_calls,
             input_bytes: usage.input_bytes,
             output_bytes: usage.output_bytes,
+            http_requests: usage.http_requests,
+            http_bytes: usage.http_bytes,
+            child_tasks: usage.child_tasks,
             plugin,
             plugin_version,
             plugin_digest,
@@ -72,6 +86,7 @@ impl<'a> Shown<'a> {
             receipt,
             logs: &report.logs,
             outputs: outputs.collect(),
+            children: report.children.iter().map(child).collect(),
         })
     }
 
@@ -100,6 +115,19 @@ impl<'a> Shown<'a> {
             let place = output.file.as_ref().map_or_else(|| "not kept, see --output-dir".to_owned(), |file| file.display().to_string());
             eprintln!("output    {} ({}, {} bytes): {place}", output.name, output.media_type, output.bytes);
         }
+        for child in &self.children {
+            let model = child.ai_model.map(|model| format!(" for {model}")).unwrap_or_default();
+            eprintln!("child     {}{model}: {}", child.task_type, child.payload.get());
+        }
         eprint!("{}", show::receipt_lines(&serde_json::to_value(&self.receipt).unwrap_or_default()));
+    }
+}
+
+fn child(task: &NewTask) -> ShownChild<'_> {
+    ShownChild {
+        task_type: &task.lane.task_type,
+        ai_model: task.lane.ai_model.as_ref(),
+        payload: &task.payload,
+        idempotency_key: task.idempotency.as_ref().map(|(key, _)| key.as_str()),
     }
 }

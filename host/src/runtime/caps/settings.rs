@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn only_granted_names_answer() {
-        let grants = Grants { settings: [("region".to_owned(), "eu".to_owned())].into(), directories: Vec::new() };
+        let grants = Grants { settings: [("region".to_owned(), "eu".to_owned())].into(), ..Grants::default() };
         let mut meter = Meter::new(Limits::defaults(), 0);
         let mut host = SettingsHost { grants: &grants, meter: &mut meter };
         assert_eq!(host.get("region".to_owned()).expect("allowed").as_deref(), Some("eu"));

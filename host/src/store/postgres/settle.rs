@@ -11,8 +11,9 @@ use sqlx_postgres::PgConnection;
 use super::Db;
 use super::fronts::FrontKey;
 use super::group::{Grouped, again};
+use super::submit::{NewBatch, Written};
 use crate::store::stored::{json_unless, level_name};
-use crate::store::{Claim, Finish, Finished, Result, StoreError};
+use crate::store::{Claim, Conflict, Finish, Finished, Result, StoreError};
 use crate::task::fair::Service;
 use crate::task::{LogLine, Next, Outcome, Output, TaskState};
 
@@ -32,6 +33,8 @@ pub(super) struct Settle {
     pub(super) service: Option<Service>,
     pub(super) logs: Vec<LogLine>,
     pub(super) outputs: Vec<Output>,
+    /// What it submitted.
+    pub(super) children: Option<NewBatch>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +65,8 @@ impl Settle {
     pub(super) fn finish(db: &Db, finish: Finish) -> Result<Self> {
         let succeeded = finish.outcome == Outcome::Succeeded;
         let ms = |at| db.time.to_database(at);
+        let has_children = succeeded && !finish.children.is_empty();
+        let children = NewBatch { tasks: Arc::new(finish.children), now_ms: ms(finish.finished_at) };
         Ok(Self {
             claim: finish.claim,
             way: match finish.next {
@@ -77,6 +82,7 @@ impl Settle {
             service: Some(finish.service),
             logs: finish.logs,
             outputs: if succeeded { finish.outputs } else { Vec::new() },
+            children: has_children.then_some(children),
         })
     }
 
@@ -94,6 +100,7 @@ impl Settle {
             service: None,
             logs: Vec::new(),
             outputs: Vec::new(),
+            children: None,
         }
     }
 }
@@ -150,18 +157,63 @@ impl Grouped for Settles {
 
 impl Db {
     async fn settle_group(&self, batch: &[&Settle]) -> Result<Vec<Finished>> {
+        // Who cannot have its children leaves the batch and is told; the rest is tried again, which only happens after a refusal.
+        let mut refused: HashMap<Claim, Conflict> = HashMap::new();
+        loop {
+            let rest: Vec<&Settle> = batch.iter().copied().filter(|settle| !refused.contains_key(&settle.claim)).collect();
+            match self.try_settle(&rest).await? {
+                Ok(mut attempts) => {
+                    let answer = |settle: &&Settle| match refused.get(&settle.claim) {
+                        Some(conflict) => Finished::Refused(conflict.clone()),
+                        // Of two ends of the same claim the first one counts.
+                        None if attempts.remove(&settle.claim).is_some() => Finished::Recorded,
+                        None => Finished::Stale,
+                    };
+                    return Ok(batch.iter().map(answer).collect());
+                }
+                Err(more) => refused.extend(more),
+            }
+        }
+    }
+
+    /// Settles all of them, or says whose children contradict what is stored, and then nothing is written.
+    async fn try_settle(&self, batch: &[&Settle]) -> Result<std::result::Result<HashMap<Claim, i32>, HashMap<Claim, Conflict>>> {
+        let parents: Vec<(Claim, NewBatch)> = batch.iter().filter_map(|settle| Some((settle.claim, settle.children.clone()?))).collect();
+        let by_claim = |parents: &[(Claim, NewBatch)], refused: BTreeMap<usize, Conflict>| -> HashMap<Claim, Conflict> {
+            refused.into_iter().filter_map(|(at, conflict)| Some((parents.get(at)?.0, conflict))).collect()
+        };
+        let batches = |parents: &[(Claim, NewBatch)]| parents.iter().map(|(_, children)| children.clone()).collect::<Vec<_>>();
+        if !parents.is_empty() {
+            let refused = self.make_lanes_of(&batches(&parents)).await?;
+            if !refused.is_empty() {
+                return Ok(Err(by_claim(&parents, refused)));
+            }
+        }
         let mut tx = self.begin().await?;
         let settled = settle(&mut tx, self.step_ms(), batch).await?;
         keep_records(&mut tx, &settled, batch).await?;
         if self.notices.has_others() {
             self.write_service(&mut tx, batch.iter().copied().filter(|settle| settled.attempts.contains_key(&settle.claim))).await?;
         }
+        // Only those whose claim was still held have children.
+        let parents: Vec<(Claim, NewBatch)> = parents.into_iter().filter(|(claim, _)| settled.attempts.contains_key(claim)).collect();
+        let mut arrivals = None;
+        if !parents.is_empty() {
+            match self.write_group(&mut tx, &batches(&parents)).await? {
+                Written::All(_, arrived) => arrivals = Some(arrived),
+                Written::Refused(refused) => {
+                    tx.rollback().await?;
+                    return Ok(Err(by_claim(&parents, refused)));
+                }
+            }
+        }
         self.commit(tx).await?;
         self.ended(batch.iter().copied());
         self.requeued(&settled.requeued);
-        let mut attempts = settled.attempts;
-        // Of two ends of the same claim the first one counts.
-        Ok(batch.iter().map(|settle| if attempts.remove(&settle.claim).is_some() { Finished::Recorded } else { Finished::Stale }).collect())
+        if let Some(arrivals) = &arrivals {
+            self.arrived(arrivals);
+        }
+        Ok(Ok(settled.attempts))
     }
 
     /// These are over, or at least this host does not hold them any more.

@@ -17,7 +17,7 @@ use crate::store::{Conflict, Result, StoreError, Submitted};
 use crate::task::{IdempotencyKey, LaneKey, NewTask, TaskId, TaskState, Tenant, run_key};
 
 /// One submission: all or nothing of it.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(super) struct NewBatch {
     pub(super) tasks: Arc<Vec<NewTask>>,
     /// By the database's clock.

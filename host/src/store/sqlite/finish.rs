@@ -3,24 +3,52 @@
 use rusqlite::params;
 
 use super::mirror::RunningTask;
-use super::prepared::Ended;
+use super::prepared::{Ended, Prepared};
+use super::submit::Submit;
 use super::tx::{Requeue, Tx};
 use super::writer::Verb;
 use crate::clock::UnixMs;
-use crate::store::{Claim, Conflict, Finished, Result, StoreError};
+use crate::store::{Claim, Conflict, Finish, Finished, Result, StoreError};
 use crate::task::{Next, Outcome, TaskState, run_key};
 
-pub(super) struct FinishBatch(pub(super) Vec<(Claim, Next, Ended)>);
+/// The end of one attempt as it is to be written.
+pub(super) struct End {
+    pub(super) claim: Claim,
+    pub(super) next: Next,
+    pub(super) ended: Ended,
+    /// What it submitted.
+    pub(super) children: Option<Submit>,
+}
+
+impl End {
+    pub(super) fn new(mut finish: Finish) -> Result<Self> {
+        let (claim, next, now) = (finish.claim, finish.next, finish.finished_at);
+        let children = std::mem::take(&mut finish.children);
+        let batch: Vec<Prepared> = children.into_iter().map(Prepared::new).collect::<Result<_>>()?;
+        let has_children = finish.outcome == Outcome::Succeeded && !batch.is_empty();
+        Ok(Self { claim, next, ended: Ended::new(finish)?, children: has_children.then_some(Submit { batch, now }) })
+    }
+}
+
+pub(super) struct FinishBatch(pub(super) Vec<End>);
 
 impl Verb for FinishBatch {
     type Answer = Vec<Finished>;
 
     fn apply(&self, tx: &mut Tx<'_>) -> Result<Vec<Finished>> {
         let mut answers = Vec::with_capacity(self.0.len());
-        for (claim, next, ended) in &self.0 {
+        for End { claim, next, ended, children } in &self.0 {
             let Some(task) = tx.mirror.held(*claim).cloned() else {
                 answers.push(Finished::Stale);
                 continue;
+            };
+            // A submission contradicts what is stored before it has written anything, so a refusal leaves all as it was.
+            match children.as_ref().map(|children| children.apply(tx)).transpose() {
+                Err(StoreError::Conflict(conflict)) => {
+                    answers.push(Finished::Refused(conflict));
+                    continue;
+                }
+                submitted => submitted?,
             };
             tx.stop(claim.seq)?;
             tx.mirror.settle(&task, ended.service);
@@ -31,7 +59,7 @@ impl Verb for FinishBatch {
     }
 
     fn rows(&self) -> usize {
-        self.0.len()
+        self.0.iter().map(|end| 1 + end.children.as_ref().map_or(0, Verb::rows)).sum()
     }
 }
 

@@ -4,9 +4,9 @@ use async_trait::async_trait;
 
 use super::SqliteStore;
 use super::change::{Cancel, Lanes, Prune, Retry, SetLane};
-use super::finish::{FinishBatch, GiveBack, PutJournal};
+use super::finish::{End, FinishBatch, GiveBack, PutJournal};
 use super::host::{Beat, FindLost, Hosts, TakeBack};
-use super::prepared::{Ended, Prepared};
+use super::prepared::Prepared;
 use super::submit::Submit;
 use super::tenant::{SetTenant, Tenants};
 use crate::clock::UnixMs;
@@ -28,8 +28,7 @@ impl TaskStore for SqliteStore {
     }
 
     async fn finish(&self, batch: Vec<Finish>) -> Result<Vec<Finished>> {
-        let ended = batch.into_iter().map(|finish| Ok((finish.claim, finish.next, Ended::new(finish)?)));
-        self.writer.run(FinishBatch(ended.collect::<Result<_>>()?)).await
+        self.writer.run(FinishBatch(batch.into_iter().map(End::new).collect::<Result<_>>()?)).await
     }
 
     async fn give_back(&self, claims: Vec<Claim>, run_at: UnixMs, now: UnixMs) -> Result<()> {

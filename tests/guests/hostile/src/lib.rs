@@ -8,7 +8,7 @@ wit_bindgen::generate!({ path: "../../../wit", world: "executor" });
 use taskwarden::plugin::inputs::{self, Reader};
 use taskwarden::plugin::outputs;
 use taskwarden::plugin::types::Transient;
-use taskwarden::plugin::{journal, log, progress, settings};
+use taskwarden::plugin::{journal, log, progress, settings, tasks};
 
 struct Hostile;
 
@@ -52,6 +52,9 @@ const ATTACKS: &[(&str, fn() -> Answer)] = &[
     ("endless_retry_after", endless_retry_after),
     ("output_name_escapes", output_name_escapes),
     ("ungranted_setting", ungranted_setting),
+    ("child_flood", child_flood),
+    ("large_children", large_children),
+    ("ungranted_child", ungranted_child),
 ];
 
 impl Guest for Hostile {
@@ -244,6 +247,46 @@ fn ungranted_setting() -> Answer {
     for name in ["PATH", "HOME", "secret", ""] {
         if settings::get(name).is_some() {
             return Err(Failure::Permanent(format!("the host gave {name:?} away")));
+        }
+    }
+    survived()
+}
+
+fn child(task_type: &str, key: u64, payload: Vec<u8>) -> tasks::NewTask {
+    tasks::NewTask { task_type: task_type.to_owned(), ai_model: None, payload, key: key.to_string() }
+}
+
+fn child_flood() -> Answer {
+    for key in 0.. {
+        tasks::submit(&child("test", key, b"1".to_vec())).map_err(Failure::Permanent)?;
+    }
+    survived()
+}
+
+/// Few children, each as large as a payload may be.
+fn large_children() -> Answer {
+    let text = format!("\"{}\"", "x".repeat(60_000));
+    for key in 0.. {
+        tasks::submit(&child("test", key, text.clone().into_bytes())).map_err(Failure::Permanent)?;
+    }
+    survived()
+}
+
+/// Of a type that was not granted, in names and payloads that no submission may have.
+fn ungranted_child() -> Answer {
+    let bad = [
+        child("other", 1, b"1".to_vec()),
+        child("no type", 2, b"1".to_vec()),
+        child("test", 3, b"{".to_vec()),
+        child("test", 4, vec![0xff, b'1']),
+        child("test", 5, "[".repeat(200_000).into_bytes()),
+        tasks::NewTask { key: "*".to_owned(), ..child("test", 6, b"1".to_vec()) },
+        tasks::NewTask { key: String::new(), ..child("test", 7, b"1".to_vec()) },
+        tasks::NewTask { ai_model: Some("\n".to_owned()), ..child("test", 8, b"1".to_vec()) },
+    ];
+    for (at, child) in bad.iter().enumerate() {
+        if let Ok(id) = tasks::submit(child) {
+            return Err(Failure::Permanent(format!("the host took child {at} as {id}")));
         }
     }
     survived()
