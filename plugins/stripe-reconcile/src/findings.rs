@@ -1,7 +1,5 @@
 //! What was found: which rows belong together, and what that is. Twelve bytes each, since most of a million are plain matches.
 
-use std::collections::BTreeMap;
-
 use crate::class::{Class, Leg, Outcome, Rule};
 use crate::store::Pages;
 
@@ -35,8 +33,10 @@ pub(crate) struct Finding {
 pub(crate) struct Findings {
     pub(crate) all: Pages<Finding>,
     lists: Vec<Box<[u32]>>,
-    /// Rows of the other side that would fit a finding, for people to choose from.
-    suggestions: BTreeMap<u32, Box<[u32]>>,
+    /// Rows of the other side that would fit a finding, for people to choose from: the finding, and which of `suggested` they are. Findings
+    /// are numbered as they come, so this is sorted, and costs eight bytes where a map of lists cost a hundred.
+    suggestions: Vec<(u32, Suggestion)>,
+    suggested: SuggestionLists,
 }
 
 impl Findings {
@@ -58,12 +58,33 @@ impl Findings {
 
     pub(crate) fn suggest(&mut self, finding: u32, rows: &[u32]) {
         if !rows.is_empty() {
-            self.suggestions.insert(finding, rows.into());
+            let list = self.suggested.keep(rows);
+            self.suggest_kept(finding, list);
         }
     }
 
+    /// Suggests a list that is kept already.
+    pub(crate) fn suggest_kept(&mut self, finding: u32, list: Suggestion) {
+        let place = self.suggestions.partition_point(|(known, _)| *known < finding);
+        match self.suggestions.get_mut(place) {
+            Some(known) if known.0 == finding => known.1 = list,
+            _ => self.suggestions.insert(place, (finding, list)),
+        }
+    }
+
+    /// Keeps a list of rows that may be suggested with many findings. The same rows are kept once.
+    pub(crate) fn keep_suggestion(&mut self, rows: &[u32]) -> Suggestion {
+        self.suggested.keep(rows)
+    }
+
+    /// What a kept list holds.
+    pub(crate) fn kept_suggestion(&self, list: Suggestion) -> &[u32] {
+        self.suggested.get(list)
+    }
+
     pub(crate) fn suggestions(&self, finding: u32) -> &[u32] {
-        self.suggestions.get(&finding).map_or(&[], |rows| rows)
+        let place = self.suggestions.binary_search_by_key(&finding, |(known, _)| *known).ok();
+        place.and_then(|place| self.suggestions.get(place)).map_or(&[], |(_, list)| self.suggested.get(*list))
     }
 
     /// The rows of one side of a finding.
@@ -75,6 +96,30 @@ impl Findings {
         } else {
             Rows::Many(self.lists.get((members.0 & !LIST) as usize).map_or(&[], |rows| rows))
         }
+    }
+}
+
+/// A list of suggested rows that [`Findings`] keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Suggestion(u32);
+
+/// Lists of suggested rows. Rows that look alike come one after another and have the same few candidates, so a list is compared with the
+/// last one only: a million such rows share one list.
+#[derive(Default)]
+struct SuggestionLists {
+    lists: Vec<Box<[u32]>>,
+}
+
+impl SuggestionLists {
+    fn keep(&mut self, rows: &[u32]) -> Suggestion {
+        if self.lists.last().is_none_or(|last| **last != *rows) {
+            self.lists.push(rows.into());
+        }
+        Suggestion(u32::try_from(self.lists.len() - 1).unwrap_or(u32::MAX))
+    }
+
+    fn get(&self, list: Suggestion) -> &[u32] {
+        self.lists.get(list.0 as usize).map_or(&[], |rows| rows)
     }
 }
 
@@ -92,5 +137,25 @@ impl std::ops::Deref for Rows<'_> {
             Self::One(row) => row,
             Self::Many(rows) => rows,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_look_alike_share_one_list() {
+        const FINDINGS: u32 = 100_000;
+        let mut findings = Findings::default();
+        for finding in 0..FINDINGS {
+            findings.suggest(finding, &[7, 8, 9]);
+        }
+        findings.suggest(FINDINGS + 1, &[1]);
+        findings.suggest(FINDINGS + 2, &[]);
+        assert_eq!((findings.suggested.lists.len(), findings.suggestions.len()), (2, FINDINGS as usize + 1));
+        assert_eq!((findings.suggestions(0), findings.suggestions(FINDINGS - 1)), ([7, 8, 9].as_slice(), [7, 8, 9].as_slice()));
+        assert_eq!(findings.suggestions(FINDINGS + 1), [1]);
+        assert!(findings.suggestions(FINDINGS).is_empty() && findings.suggestions(FINDINGS + 2).is_empty());
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::compare::{Comparison, SUGGESTIONS_MAX};
 use crate::class::{Class, Leg, Rule};
+use crate::findings::Suggestion;
 use crate::kind::{Family, Kind};
 use crate::rows::{Key, Row, Status};
 use crate::text::Moment;
@@ -43,9 +44,12 @@ impl Comparison<'_> {
         }
         let forward = self.partners(&left, &right, true);
         let backward = self.partners(&right, &left, false);
-        let only_partner = |of: &[(u32, Vec<u32>)], at: u32| {
+        // What follows needs room of its own, and a sandbox never gives memory back.
+        drop((left, right));
+        let findings = &self.findings;
+        let only_partner = |of: &[(u32, Suggestion)], at: u32| {
             let place = of.binary_search_by_key(&at, |(row, _)| *row).ok()?;
-            match of.get(place)?.1.as_slice() {
+            match findings.kept_suggestion(of.get(place)?.1) {
                 [one] => Some(*one),
                 _ => None,
             }
@@ -58,13 +62,13 @@ impl Comparison<'_> {
         for (at, found) in forward {
             if !self.left.taken.has(at) {
                 let finding = self.report_left(at, Class::Ambiguous, Rule::Candidates);
-                self.findings.suggest(finding, &found);
+                self.findings.suggest_kept(finding, found);
             }
         }
         for (at, found) in backward {
             if !self.right.taken.has(at) {
                 let finding = self.report_right(at, Class::Ambiguous, Rule::Candidates);
-                self.findings.suggest(finding, &found);
+                self.findings.suggest_kept(finding, found);
             }
         }
     }
@@ -104,12 +108,13 @@ impl Comparison<'_> {
     }
 
     /// For each row the rows of the other side that may be its partner: one, or a few when there are more. By row.
-    fn partners(&self, from: &Candidates, among: &Candidates, from_left: bool) -> Vec<(u32, Vec<u32>)> {
+    fn partners(&mut self, from: &Candidates, among: &Candidates, from_left: bool) -> Vec<(u32, Suggestion)> {
         let window = self.context.options.composite_days.saturating_mul(DAY_SECONDS);
         let other = if from_left { self.right.table } else { self.left.table };
         let mut found = Vec::new();
+        let mut fitting = Vec::new();
         for row in &from.rows {
-            let mut fitting = Vec::new();
+            fitting.clear();
             for ids in among.id_sets.iter().filter(|ids| **ids & row.ids == 0) {
                 let gate = (row.family, row.currency, row.amount, *ids);
                 let begin = among.rows.partition_point(|other| (other.gate(), other.time) < (gate, row.time.saturating_sub(window)));
@@ -120,7 +125,7 @@ impl Comparison<'_> {
             if !fitting.is_empty() {
                 self.sort(other, &mut fitting);
                 fitting.truncate(SUGGESTIONS_MAX);
-                found.push((row.at, fitting));
+                found.push((row.at, self.findings.keep_suggestion(&fitting)));
             }
         }
         found.sort_unstable();
