@@ -47,7 +47,9 @@ impl Db {
             if let Err(Ok(unheard)) = reply.send(claimed) {
                 let claims = unheard.tasks.iter().map(|task| (task.claim, db.time.to_database(task.ready_at))).collect();
                 if let Err(error) = db.give_back(claims, db.time.to_database(request.now)).await {
-                    tracing::warn!(%error, "tasks whose claimer is gone were not given back; they wait for its lease to end");
+                    tracing::warn!(%error, "tasks whose claimer is gone were not given back; the next looks do that");
+                    db.granted.remove(unheard.tasks.iter().map(|task| task.claim));
+                    db.claiming.lock().await.suspect();
                 }
             }
         });
@@ -63,9 +65,9 @@ impl Db {
         }
         let mut tasks: Vec<ClaimedTask> = Vec::new();
         for _ in 0..ROUNDS_MAX {
-            self.promote(now_ms).await?;
+            self.answered(self.promote(now_ms)).await?;
             let wanted = max.saturating_sub(tasks.len());
-            let got = match self.claim_round(host_id, now_ms, wanted).await {
+            let got = match self.answered(self.claim_round(host_id, now_ms, wanted)).await {
                 Ok(got) => got,
                 Err(error) => {
                     // It may have been done all the same, with nobody to hear of it.

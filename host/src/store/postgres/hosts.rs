@@ -159,7 +159,7 @@ impl Db {
         self.add_up_changes().await?;
         let mut taken = Vec::new();
         loop {
-            let some = self.take_back_some(now, all, decide).await?;
+            let some = self.answered(self.take_back_some(now, all, decide)).await?;
             let more = some.len() >= usize::try_from(TAKEN_BACK_MAX).unwrap_or(usize::MAX);
             taken.extend(some);
             if !more {

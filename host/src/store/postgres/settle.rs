@@ -135,7 +135,7 @@ impl Grouped for Settles {
     async fn run(&self, mut requests: Vec<Vec<Settle>>) -> Vec<Result<Vec<Finished>>> {
         let sizes: Vec<usize> = requests.iter().map(Vec::len).collect();
         let batch: Vec<&Settle> = requests.iter().flatten().collect();
-        match self.0.settle_group(&batch).await {
+        match self.0.answered(self.0.settle_group(&batch)).await {
             Ok(all) => {
                 let mut all = all.into_iter();
                 sizes.into_iter().map(|size| Ok(all.by_ref().take(size).collect())).collect()
@@ -147,7 +147,7 @@ impl Grouped for Settles {
                 // One of them is bad; the others must not suffer from it.
                 let mut answers = Vec::with_capacity(requests.len());
                 for request in requests.drain(..) {
-                    answers.push(self.0.settle_group(&request.iter().collect::<Vec<_>>()).await);
+                    answers.push(self.0.answered(self.0.settle_group(&request.iter().collect::<Vec<_>>())).await);
                 }
                 answers
             }

@@ -59,7 +59,7 @@ impl Grouped for Submits {
         // of their own, since what refused them may itself come to nothing.
         while !waiting.is_empty() {
             let group: Vec<NewBatch> = waiting.iter().map(|(_, request)| request.clone()).collect();
-            match self.0.submit_group(&group).await {
+            match self.0.answered(self.0.submit_group(&group)).await {
                 Ok(Group::Done(done)) => answers.extend(waiting.drain(..).map(|(index, _)| index).zip(done.into_iter().map(Ok))),
                 Ok(Group::Refused(mut refused)) => {
                     if let ([(index, _)], Some((_, conflict))) = (waiting.as_slice(), refused.first_key_value()) {
@@ -78,7 +78,7 @@ impl Grouped for Submits {
             }
         }
         for (index, request) in alone {
-            let answer = match self.0.submit_group(&[request]).await {
+            let answer = match self.0.answered(self.0.submit_group(&[request])).await {
                 Ok(Group::Done(mut done)) => Ok(done.pop().unwrap_or_default()),
                 Ok(Group::Refused(refused)) => match refused.into_values().next() {
                     Some(conflict) => Err(StoreError::Conflict(conflict)),

@@ -60,9 +60,9 @@ impl Db {
     /// Looks; whether there was anything that was not known of.
     pub(super) async fn sweep(self: &Arc<Self>, pace: &mut Pace) -> Result<bool> {
         let started = pace.clock.monotonic();
-        let found = self.look().await;
+        let found = self.answered(self.look()).await;
         if pace.suspect > 0 {
-            self.give_back_unheard().await?;
+            self.answered(self.give_back_unheard()).await?;
             pace.suspect -= 1;
         }
         let ended = pace.clock.monotonic();

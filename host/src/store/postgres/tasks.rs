@@ -38,7 +38,7 @@ impl TaskStore for PostgresStore {
     }
 
     async fn heartbeat(&self, host: &str, now: UnixMs, lease_until: UnixMs) -> Result<Heartbeat> {
-        self.db.beat(host, now, lease_until).await
+        self.db.answered(self.db.beat(host, now, lease_until)).await
     }
 
     async fn reap(&self, now: UnixMs, all: bool, decide: &(dyn Fn(u32, u32, u32) -> Next + Send + Sync)) -> Result<Vec<TaskId>> {
