@@ -8,6 +8,8 @@ pub(crate) mod findings;
 mod histories;
 mod migration;
 pub(crate) mod postgres;
+mod postgres_away;
+mod postgres_rights;
 mod ratings;
 pub(crate) mod schedules;
 mod settings;

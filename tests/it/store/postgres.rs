@@ -60,6 +60,11 @@ impl Database {
         Self { url: url_of(&name), name }
     }
 
+    /// What no other test has.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(crate) async fn connect(&self) -> PgConnection {
         self.url.parse::<PgConnectOptions>().unwrap().connect().await.unwrap()
     }

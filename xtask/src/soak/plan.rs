@@ -90,7 +90,9 @@ mod tests {
     fn the_same_seed_gives_the_same_plan_and_another_gives_another() {
         let draw = |seed| {
             let mut plan = Plan::new(seed, &[Mishap::Kill, Mishap::Pause], 3);
-            (0..20).map(|_| format!("{:?} {:?} {:?} {:?} {:?}", plan.pause(), plan.host(), plan.batch(), plan.mishap(), plan.outage())).collect::<Vec<_>>()
+            (0..20)
+                .map(|_| format!("{:?} {:?} {:?} {:?} {:?}", plan.pause(), plan.host(), plan.batch(), plan.mishap(), plan.outage()))
+                .collect::<Vec<_>>()
         };
         assert_eq!(draw(7), draw(7));
         assert_ne!(draw(7), draw(8));

@@ -90,7 +90,9 @@ impl Ledger {
         println!("soak:   finished                {}", self.ended.len());
         println!("soak:   lost                    {}", lost.len());
         println!("soak:   begun more than once    {retried}");
-        println!("soak:   effects run twice       {twice} (each by an attempt that had acted before it was lost: at least once, as promised)");
+        println!(
+            "soak:   effects run twice       {twice} (each by an attempt that had acted before it was lost: at least once, as promised)"
+        );
         println!("soak:   stale results refused   {}", cluster.stale_results()?);
         if !lost.is_empty() || !unaccounted.is_empty() {
             bail!("{what}: lost {:?}, not accounted for {:?}", first(&lost), first(&unaccounted));

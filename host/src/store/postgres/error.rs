@@ -21,6 +21,11 @@ pub(super) fn hung_up(error: &sqlx::Error) -> bool {
     }
 }
 
+/// The role lacks a right.
+pub(super) fn not_allowed(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(database) if database.code().as_deref() == Some("42501"))
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let text = error.to_string();

@@ -220,12 +220,13 @@ impl Db {
     pub(super) async fn publish_settings(&self) -> Result<()> {
         let mut tx = self.begin().await?;
         let changed = sqlx::query(
-            "UPDATE taskwarden.queue_settings SET priority_step_ms = $1, lanes_max = $2, payload_bytes_max = $3 \
-             WHERE (priority_step_ms, lanes_max, payload_bytes_max) <> ($1, $2, $3)",
+            "UPDATE taskwarden.queue_settings SET priority_step_ms = $1, lanes_max = $2, payload_bytes_max = $3, tenants_max = $4 \
+             WHERE (priority_step_ms, lanes_max, payload_bytes_max, tenants_max) <> ($1, $2, $3, $4)",
         )
         .bind(self.step_ms())
         .bind(i32::try_from(self.options.lanes_max).unwrap_or(i32::MAX))
         .bind(i64::try_from(self.options.payload_bytes_max).unwrap_or(i64::MAX))
+        .bind(i32::try_from(self.options.tenants_max).unwrap_or(i32::MAX))
         .execute(&mut *tx)
         .await?;
         if changed.rows_affected() > 0 {

@@ -7,9 +7,10 @@ use sqlx::AssertSqlSafe;
 use sqlx_postgres::PgPoolOptions;
 use sqlx_postgres::{PgConnection, PgPool};
 
-use crate::store::Result;
+use super::error;
 use crate::store::migration::{MigrationReport, known, migrations_in};
 use crate::store::stored::damaged;
+use crate::store::{Result, StoreError};
 
 /// Every migration in order: its name, which begins with its number, and its text.
 pub const MIGRATIONS: &[(&str, &str)] = migrations_in!("postgres");
@@ -64,17 +65,26 @@ async fn apply(conn: &mut PgConnection, dry_run: bool) -> Result<MigrationReport
     let count = present.len();
     let present = known(present, MIGRATIONS)?;
     if count < MIGRATIONS.len() {
-        // Asked for only when it is needed, because it needs a right that the schema's owner may not have given.
-        sqlx::raw_sql(
-            "CREATE SCHEMA IF NOT EXISTS taskwarden; \
-             CREATE TABLE IF NOT EXISTS taskwarden.schema_migrations (number bigint PRIMARY KEY, name text NOT NULL, applied_at_ms bigint NOT NULL)",
-        )
-        .execute(&mut *conn)
-        .await?;
+        // Each is made only where it is missing, because each needs a right that whoever migrates may not have.
+        let (schema, table): (bool, bool) =
+            sqlx::query_as("SELECT to_regnamespace('taskwarden') IS NOT NULL, to_regclass('taskwarden.schema_migrations') IS NOT NULL")
+                .fetch_one(&mut *conn)
+                .await?;
+        if !schema {
+            sqlx::raw_sql("CREATE SCHEMA taskwarden").execute(&mut *conn).await.map_err(may_not)?;
+        }
+        if !table {
+            let text =
+                "CREATE TABLE taskwarden.schema_migrations (number bigint PRIMARY KEY, name text NOT NULL, applied_at_ms bigint NOT NULL)";
+            sqlx::raw_sql(text).execute(&mut *conn).await.map_err(may_not)?;
+        }
     }
     let mut applied = Vec::new();
     for ((name, text), number) in MIGRATIONS.iter().zip(1_i64..).skip(count) {
-        sqlx::raw_sql(*text).execute(&mut *conn).await.map_err(|error| damaged(&format!("the database before migration {name}"), error))?;
+        let done = sqlx::raw_sql(*text).execute(&mut *conn).await;
+        done.map_err(|error| {
+            if error::not_allowed(&error) { may_not(error) } else { damaged(&format!("the database before migration {name}"), error) }
+        })?;
         sqlx::query(AssertSqlSafe(format!(
             "INSERT INTO taskwarden.schema_migrations (number, name, applied_at_ms) VALUES ($1, $2, {})",
             super::time::NOW_MS
@@ -87,6 +97,16 @@ async fn apply(conn: &mut PgConnection, dry_run: bool) -> Result<MigrationReport
     }
     let rows_after = count_rows(conn).await?;
     Ok(MigrationReport { dry_run, existed, present, applied, rows_before, rows_after })
+}
+
+/// A host that runs with few rights cannot migrate, and does not have to.
+fn may_not(error: sqlx::Error) -> StoreError {
+    if !error::not_allowed(&error) {
+        return error.into();
+    }
+    StoreError::Broken(format!(
+        "it has to be migrated, and this role may not do that ({error}); run `taskwarden migrate` as the role that owns the schema first"
+    ))
 }
 
 /// The rows of every table of ours, and of the public table before it was taken over.
