@@ -20,8 +20,10 @@ use cluster::{Answer, Cluster};
 use plan::{Mishap, Plan};
 use reckoning::Ledger;
 
-/// Acknowledged tasks must have ended this long after the last mishap, leases and all.
-const SETTLE_MAX: Duration = Duration::from_secs(120);
+/// Between two batches: about as much work as two slots can do.
+const BATCH_PAUSE: Duration = Duration::from_millis(30);
+/// After the last mishap acknowledged tasks end one after the other, and this long without any of them means that one is lost.
+const SETTLE_MAX: Duration = Duration::from_secs(60);
 
 /// How long and how hard.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +60,7 @@ pub(crate) fn on_postgres(binary: &Path, components: &Path, options: Options) ->
 }
 
 fn submit(cluster: &Cluster, plan: &mut Plan, ledger: &mut Ledger) -> anyhow::Result<()> {
+    std::thread::sleep(BATCH_PAUSE);
     let batch = plan.batch();
     match cluster.submit(plan.host(), &batch)? {
         Answer::Acknowledged(ids) => ledger.acknowledged(ids, &batch),

@@ -43,12 +43,12 @@ impl Ledger {
 
     /// Waits until every acknowledged task has ended.
     pub(super) fn settle(&mut self, cluster: &Cluster, patience: Duration) -> anyhow::Result<()> {
-        let start = process::now();
         for (key, id) in &self.acknowledged {
+            let start = process::now();
             loop {
                 ensure!(
                     start.elapsed() < patience,
-                    "after {} s, {} of {} acknowledged tasks have ended; {key} has not",
+                    "for {} s nothing has ended; {} of {} acknowledged tasks have ended; {key} has not",
                     patience.as_secs(),
                     self.ended.len(),
                     self.acknowledged.len()

@@ -8,6 +8,8 @@ use crate::store::StoreError;
 /// that was not to be had, an operator who stopped the server, a time limit, a standby that does not write.
 const TRY_AGAIN: [&str; 8] = ["08", "53", "40", "55P03", "57", "25P03", "58", "25006"];
 const DISK_FULL: &str = "53100";
+/// A prepared statement that is there when it should not be, or the other way round: somebody else uses the same connection.
+const NAMES_MIXED_UP: [&str; 2] = ["42P05", "26000"];
 
 /// The other side closed the connection in an orderly or a disorderly way: it was shut down (57P01), it crashed (57P02), or it is gone.
 pub(super) fn hung_up(error: &sqlx::Error) -> bool {
@@ -36,6 +38,8 @@ impl From<sqlx::Error> for StoreError {
                     Self::Full(text)
                 } else if TRY_AGAIN.iter().any(|start| code.starts_with(start)) {
                     Self::Unavailable(text)
+                } else if NAMES_MIXED_UP.contains(&code.as_ref()) {
+                    Self::Broken(format!("{text}; behind a transaction pooler, set postgres.pooled = true"))
                 } else {
                     Self::Broken(text)
                 }

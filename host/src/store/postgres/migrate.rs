@@ -8,6 +8,7 @@ use sqlx_postgres::PgPoolOptions;
 use sqlx_postgres::{PgConnection, PgPool};
 
 use super::error;
+use super::sql;
 use crate::store::migration::{MigrationReport, known, migrations_in};
 use crate::store::stored::damaged;
 use crate::store::{Result, StoreError};
@@ -36,7 +37,7 @@ pub(super) async fn migrate_pool(pool: &PgPool, dry_run: bool) -> Result<Migrati
         let present = known(present, MIGRATIONS)?;
         return Ok(MigrationReport { dry_run, existed, present, applied: Vec::new(), rows_before: Vec::new(), rows_after: Vec::new() });
     }
-    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *tx).await?;
+    sql::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *tx).await?;
     let report = apply(&mut tx, dry_run).await?;
     if dry_run || report.applied.is_empty() {
         tx.rollback().await?;
@@ -49,13 +50,13 @@ pub(super) async fn migrate_pool(pool: &PgPool, dry_run: bool) -> Result<Migrati
 /// Whether there was anything before, and the migrations it has had.
 async fn present(conn: &mut PgConnection) -> Result<(bool, Vec<(i64, String)>)> {
     let (table, ours): (bool, bool) =
-        sqlx::query_as("SELECT to_regclass('public.execution_tasks') IS NOT NULL, to_regclass('taskwarden.schema_migrations') IS NOT NULL")
+        sql::query_as("SELECT to_regclass('public.execution_tasks') IS NOT NULL, to_regclass('taskwarden.schema_migrations') IS NOT NULL")
             .fetch_one(&mut *conn)
             .await?;
     if !ours {
         return Ok((table, Vec::new()));
     }
-    let present = sqlx::query_as("SELECT number, name FROM taskwarden.schema_migrations ORDER BY number").fetch_all(conn).await?;
+    let present = sql::query_as("SELECT number, name FROM taskwarden.schema_migrations ORDER BY number").fetch_all(conn).await?;
     Ok((true, present))
 }
 
@@ -67,7 +68,7 @@ async fn apply(conn: &mut PgConnection, dry_run: bool) -> Result<MigrationReport
     if count < MIGRATIONS.len() {
         // Each is made only where it is missing, because each needs a right that whoever migrates may not have.
         let (schema, table): (bool, bool) =
-            sqlx::query_as("SELECT to_regnamespace('taskwarden') IS NOT NULL, to_regclass('taskwarden.schema_migrations') IS NOT NULL")
+            sql::query_as("SELECT to_regnamespace('taskwarden') IS NOT NULL, to_regclass('taskwarden.schema_migrations') IS NOT NULL")
                 .fetch_one(&mut *conn)
                 .await?;
         if !schema {
@@ -85,7 +86,7 @@ async fn apply(conn: &mut PgConnection, dry_run: bool) -> Result<MigrationReport
         done.map_err(|error| {
             if error::not_allowed(&error) { may_not(error) } else { damaged(&format!("the database before migration {name}"), error) }
         })?;
-        sqlx::query(AssertSqlSafe(format!(
+        sql::query(AssertSqlSafe(format!(
             "INSERT INTO taskwarden.schema_migrations (number, name, applied_at_ms) VALUES ($1, $2, {})",
             super::time::NOW_MS
         )))
@@ -111,7 +112,7 @@ fn may_not(error: sqlx::Error) -> StoreError {
 
 /// The rows of every table of ours, and of the public table before it was taken over.
 async fn count_rows(conn: &mut PgConnection) -> Result<Vec<(String, u64)>> {
-    let tables: Vec<(String, String)> = sqlx::query_as(
+    let tables: Vec<(String, String)> = sql::query_as(
         "SELECT schemaname::text, tablename::text FROM pg_tables \
          WHERE (schemaname = 'taskwarden' AND tablename <> 'schema_migrations') OR (schemaname = 'public' AND tablename = 'execution_tasks') \
          ORDER BY 1, 2",
@@ -122,7 +123,7 @@ async fn count_rows(conn: &mut PgConnection) -> Result<Vec<(String, u64)>> {
     for (schema, table) in tables {
         let quoted = table.replace('"', "\"\"");
         let text = format!("SELECT count(*) FROM {schema}.\"{quoted}\"");
-        let rows: i64 = sqlx::query_scalar(AssertSqlSafe(text)).fetch_one(&mut *conn).await?;
+        let rows: i64 = sql::query_scalar(AssertSqlSafe(text)).fetch_one(&mut *conn).await?;
         counts.push((table, u64::try_from(rows).unwrap_or_default()));
     }
     Ok(counts)

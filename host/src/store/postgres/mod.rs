@@ -29,6 +29,7 @@ mod row;
 mod schedules;
 mod settle;
 mod share;
+mod sql;
 mod stats;
 mod stripe;
 mod submit;
@@ -291,6 +292,10 @@ fn connect_options(url: &str, pooled: bool) -> Result<PgConnectOptions> {
         ),
         other => other.into(),
     })?;
-    let options = options.application_name("taskwarden").disable_statement_logging();
-    Ok(if pooled { options.statement_cache_capacity(0) } else { options.statement_cache_capacity(128) })
+    // Floats come whole without being asked for since version 12, and a transaction pooler refuses parameters that it does not know.
+    let options = options.extra_float_digits(None).application_name("taskwarden").disable_statement_logging();
+    if pooled {
+        sql::without_names();
+    }
+    Ok(options.statement_cache_capacity(128))
 }
