@@ -74,7 +74,7 @@ pub(crate) struct Postgres {
 impl Postgres {
     /// Starts one.
     pub(crate) fn start(purpose: Purpose) -> anyhow::Result<Self> {
-        let initdb = find("initdb").context("PostgreSQL's server programs are not installed (apt-get install postgresql)")?;
+        let initdb = find_or_install("initdb")?;
         let server = initdb.with_file_name("postgres");
         let folder = folder()?;
         let user = unprivileged()?;
@@ -188,6 +188,35 @@ impl Drop for Postgres {
     }
 }
 
+/// A machine on which this program may install packages gets what is missing.
+fn find_or_install(program: &str) -> anyhow::Result<PathBuf> {
+    const MISSING: &str = "PostgreSQL's server programs are not installed (apt-get install postgresql)";
+    if let Some(path) = find(program) {
+        return Ok(path);
+    }
+    let apt = process::find("apt-get").context(MISSING)?;
+    if !is_root()? {
+        bail!("{MISSING}, and only root may do that");
+    }
+    eprintln!("xtask: {MISSING}; installing them");
+    let get = |words: &[&str]| {
+        let mut command = Command::new(&apt);
+        // Nobody answers questions here.
+        command.args(["--quiet", "--yes"]).args(words).env("DEBIAN_FRONTEND", "noninteractive");
+        process::output(&mut command)
+    };
+    let install = || get(&["install", "--no-install-recommends", "postgresql"]);
+    // The lists of packages may be missing or old.
+    if install().is_err() {
+        get(&["update"]).and_then(|_| install()).context("PostgreSQL could not be installed")?;
+    }
+    find(program).with_context(|| format!("PostgreSQL was installed and {program} is still not there"))
+}
+
+fn is_root() -> anyhow::Result<bool> {
+    Ok(std::fs::metadata("/proc/self")?.uid() == 0)
+}
+
 fn find(program: &str) -> Option<PathBuf> {
     if let Some(path) = process::find(program) {
         return Some(path);
@@ -213,7 +242,7 @@ fn folder() -> anyhow::Result<PathBuf> {
 
 /// The user and group to run as when this program is root, which initdb refuses to be.
 fn unprivileged() -> anyhow::Result<Option<(u32, u32)>> {
-    if std::fs::metadata("/proc/self")?.uid() != 0 {
+    if !is_root()? {
         return Ok(None);
     }
     let accounts = std::fs::read_to_string("/etc/passwd")?;
@@ -223,4 +252,33 @@ fn unprivileged() -> anyhow::Result<Option<(u32, u32)>> {
         Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
     };
     ids("postgres").or_else(|| ids("nobody")).map(Some).context("there is no user postgres or nobody to run PostgreSQL as")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn a_postgres_server_starts_stops_and_leaves_nothing() {
+        let mut server = match Postgres::start(Purpose::Soak) {
+            Ok(server) => server,
+            Err(error) => {
+                eprintln!("left out: {error:#}");
+                return;
+            }
+        };
+        let listens = |server: &Postgres| UnixStream::connect(server.socket()).is_ok();
+        assert!(listens(&server));
+        for how in [Stop::Fast, Stop::Immediate] {
+            server.stop(how).expect("stopped");
+            assert!(!listens(&server), "{how:?}");
+            server.start_again().expect("started");
+            assert!(listens(&server), "{how:?}");
+        }
+        let folder = server.folder.clone();
+        drop(server);
+        assert!(!folder.exists());
+    }
 }
