@@ -275,6 +275,7 @@ fn api_config(config: &Config) -> ApiConfig {
         ceilings: config.ceilings(),
         requests_max: config.http.concurrent_requests,
         streams_max: config.http.event_streams,
+        looks_every: config.database.expose().map(|_| Duration::from_millis(config.queue.poll_ms)),
         stripe: stripe_endpoint(config),
         ..ApiConfig::default()
     }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use taskwarden::clock::VirtualClock;
+use taskwarden::clock::{Clock as _, VirtualClock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -188,4 +188,30 @@ async fn a_request_that_does_not_end_is_cut_off_at_the_end_of_the_drain_timeout(
     let mut answer = String::new();
     let _ = slow.read_to_string(&mut answer).await;
     assert_eq!(answer, "", "the connection ends without an answer");
+}
+
+#[tokio::test]
+async fn a_wait_ends_when_another_host_ends_the_task() {
+    let clock = VirtualClock::starting_at(UnixMs(1_800_000_000_000));
+    let server = Server::start_with(clock.clone(), |config| config.looks_every = Some(Duration::from_secs(1))).await;
+    let id = server.submit(&echo()).await;
+    let task = server.claim().await;
+    let path = format!("/v1/tasks/{id}?wait=60s");
+    let (waited, ()) = tokio::join!(server.get(&path), async {
+        while server.events.watched_tasks() == 0 {
+            tokio::task::yield_now().await;
+        }
+        // Another host does not tell this one.
+        server.record_end(&task, Outcome::Succeeded).await;
+        while server.events.watched_tasks() > 0 {
+            // Time passes while the request sleeps towards its next look and towards its end, and stands still while it looks.
+            if clock.sleepers() >= 2 {
+                clock.advance(Duration::from_millis(100));
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    assert_eq!(waited.body["state"], "succeeded");
+    assert!(clock.now() < UnixMs(1_800_000_060_000), "it did not wait to the end");
+    server.stop().await;
 }

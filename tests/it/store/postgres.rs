@@ -73,6 +73,12 @@ impl Database {
         Arc::new(PostgresStore::open(&self.url, options).await.unwrap())
     }
 
+    /// Takes it away from everybody who uses it; they cannot come back either.
+    pub(crate) async fn shut(&self) {
+        on_server(format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", self.name)).await;
+        on_server(format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'", self.name)).await;
+    }
+
     pub(crate) async fn drop(self) {
         on_server(format!("DROP DATABASE {} WITH (FORCE)", self.name)).await;
     }

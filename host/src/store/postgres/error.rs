@@ -5,8 +5,8 @@ use std::io::ErrorKind;
 use crate::store::StoreError;
 
 /// Starts of SQLSTATEs after which the same request may succeed: no connection, no resources, a conflict between transactions, a lock
-/// that was not to be had, an operator who stopped the server, a time limit, a standby that does not write.
-const TRY_AGAIN: [&str; 8] = ["08", "53", "40", "55P03", "57", "25P03", "58", "25006"];
+/// that was not to be had, an operator who stopped the server or closed the database, a time limit, a standby that does not write.
+const TRY_AGAIN: [&str; 9] = ["08", "53", "40", "55P03", "55000", "57", "25P03", "58", "25006"];
 const DISK_FULL: &str = "53100";
 /// A prepared statement that is there when it should not be, or the other way round: somebody else uses the same connection.
 const NAMES_MIXED_UP: [&str; 2] = ["42P05", "26000"];
