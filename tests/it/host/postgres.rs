@@ -149,3 +149,37 @@ async fn a_host_whose_database_is_gone_says_so_and_can_still_be_stopped() {
     assert_eq!(host.terminate(), Some(0), "it waits for nobody who is not there");
     database.drop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_set_through_one_host_is_followed_by_the_others() {
+    let database = Database::migrated().await;
+    let data = [tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder")];
+    let [asked, other] = data.each_ref().map(|data| HostProcess::start(data.path(), &settings(&database.url)));
+    // Not one that came with the host, so that it is gone when it is removed.
+    asked.upload("ledger").await;
+    prepare(&asked).await;
+    let plugins = async |host: &HostProcess| {
+        let listed = host.get("/v1/plugins").await;
+        let names = listed["plugins"].as_array().expect("a list").iter().map(|plugin| plugin["name"].as_str().expect("a name").to_owned());
+        names.collect::<Vec<_>>()
+    };
+    while !plugins(&other).await.iter().any(|name| name == "ledger") {
+        tokio::task::yield_now().await;
+    }
+    while other.get("/v1/admin/limits").await != asked.get("/v1/admin/limits").await {
+        tokio::task::yield_now().await;
+    }
+    assert!(other.get("/v1/admin/limits").await.to_string().contains("1000000000000"));
+    for path in ["plugins/ledger", "limits/host"] {
+        let gone = asked.http.delete(format!("{}/v1/admin/{path}", asked.base)).send().await.expect("an answer");
+        assert!(gone.status().is_success(), "{path}");
+    }
+    while plugins(&other).await.iter().any(|name| name == "ledger") {
+        tokio::task::yield_now().await;
+    }
+    while other.get("/v1/admin/limits").await != asked.get("/v1/admin/limits").await {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((asked.terminate(), other.terminate()), (Some(0), Some(0)));
+    database.drop().await;
+}

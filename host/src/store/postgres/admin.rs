@@ -74,6 +74,12 @@ impl AdminStore for PostgresStore {
             .collect()
     }
 
+    async fn plugin_digests(&self) -> Result<Vec<(String, [u8; 32])>> {
+        let mut tx = self.db.begin_read().await?;
+        let rows = sql::query("SELECT name, digest FROM taskwarden.plugins ORDER BY name").fetch_all(&mut *tx).await?;
+        rows.iter().map(|row| Ok((row.try_get("name")?, digest(row.try_get("digest")?)?))).collect()
+    }
+
     async fn put_plugin(&self, artifact: PluginArtifact) -> Result<()> {
         let query = sql::query(
             "INSERT INTO taskwarden.plugins (name, version, digest, bytes, uploaded_at_ms) VALUES ($1, $2, $3, $4, $5) \
