@@ -121,7 +121,7 @@ impl Client {
         &self.address
     }
 
-    fn wait_until_ready(&self) -> anyhow::Result<()> {
+    pub(crate) fn wait_until_ready(&self) -> anyhow::Result<()> {
         let start = process::now();
         while start.elapsed() < START_PATIENCE {
             if self.agent.get(format!("{}/readyz", self.address)).call().is_ok_and(|answer| answer.status().is_success()) {
@@ -150,6 +150,20 @@ impl Client {
         let request = self.agent.post(format!("{}{path}", self.address)).header("content-type", "application/json");
         let (status, text) = read(path, request.send(body.to_string()))?;
         Ok((status, json_of(path, &text)?))
+    }
+
+    /// Posts and answers with whatever status and body came back.
+    pub(crate) fn try_post(&self, path: &str, body: &Value) -> anyhow::Result<(u16, String)> {
+        let request = self.agent.post(format!("{}{path}", self.address)).header("content-type", "application/json");
+        let mut answer = request.send(body.to_string()).with_context(|| format!("{path}: the host does not answer"))?;
+        let text = answer.body_mut().read_to_string().with_context(|| format!("{path}: the answer broke off"))?;
+        Ok((answer.status().as_u16(), text))
+    }
+
+    /// The status of an answer.
+    pub(crate) fn status(&self, path: &str) -> anyhow::Result<u16> {
+        let answer = self.agent.get(format!("{}{path}", self.address)).call();
+        Ok(answer.with_context(|| format!("{path}: the host does not answer"))?.status().as_u16())
     }
 
     /// Uploads bytes and answers with the id of the blob.

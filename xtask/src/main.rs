@@ -23,7 +23,7 @@ cargo xtask plugins            build plugins and test guests as components, into
 cargo xtask test [NAME…]       everything that can be checked here; with names, only the tests whose names contain one of them
 cargo xtask foreign-guests     build and run the guests in JavaScript and Python
 cargo xtask dist               a release binary with the plugins inside
-cargo xtask soak [SECONDS [SEED]]  hosts that are killed and stopped under a load, and a reckoning of what was promised
+cargo xtask soak [SECONDS [SEED]]  hosts and databases that fail in every way under a load, and a reckoning of what was promised
 cargo xtask bench [PART…]      what the host costs: dispatch, throughput, latency, flood, fuel, pg; pg-flat by name only
 ";
 
@@ -66,8 +66,7 @@ fn run(arguments: &[String]) -> anyhow::Result<()> {
             let components = guests::build(&workspace)?;
             let host = host::build(&workspace, &components, host::Profile::Dev)?;
             soak::on_sqlite(&host, &components, options)?;
-            let postgres = postgres::Postgres::start(postgres::Purpose::Bench)?;
-            soak::on_postgres(&host, &components, &postgres.url(), options)
+            soak::on_postgres(&host, &components, options)
         }
         ["dist"] => {
             let workspace = Workspace::find()?;

@@ -10,8 +10,9 @@ use crate::postgres::{Postgres, Purpose};
 use crate::workspace::Workspace;
 use crate::{demo, foreign, guests, host, process, soak};
 
-/// Long enough for a few mishaps of each kind.
-const SOAK: soak::Options = soak::Options { seconds: 12, seed: 1 };
+/// Long enough for a mishap of each kind.
+const SOAK_SQLITE: soak::Options = soak::Options { seconds: 5, seed: 1 };
+const SOAK_POSTGRES: soak::Options = soak::Options { seconds: 12, seed: 1 };
 
 /// What passed and what did not, tests and other checks alike.
 #[derive(Default)]
@@ -85,9 +86,9 @@ pub(crate) fn run(workspace: &Workspace, filters: &[&str]) -> anyhow::Result<()>
     cargo_test(workspace, &mut tally, &["--doc"], filters, &prepare)?;
     if filters.is_empty() {
         tally.check("demo", demo::run(Path::new(&binary)));
-        tally.check("soak on SQLite, short form", soak::on_sqlite(Path::new(&binary), &components, SOAK));
-        if let Ok(postgres) = &postgres {
-            tally.check("soak on Postgres, short form", soak::on_postgres(Path::new(&binary), &components, &postgres.url(), SOAK));
+        tally.check("soak on SQLite, short form", soak::on_sqlite(Path::new(&binary), &components, SOAK_SQLITE));
+        if postgres.is_ok() {
+            tally.check("soak on Postgres, short form", soak::on_postgres(Path::new(&binary), &components, SOAK_POSTGRES));
         }
     }
     drop(postgres);

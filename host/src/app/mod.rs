@@ -1,5 +1,6 @@
 //! The composition root: it knows every concrete type, puts them together, and takes them apart again.
 
+mod follow;
 mod plugins;
 mod scorer;
 mod stripe;
@@ -22,7 +23,7 @@ use self::stripe::StripeParts;
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{AuthMode, Config, StripeMode};
 use crate::event::{Bells, EventBus};
-use crate::http::{self, ApiConfig, ApiState, StripeEndpoint};
+use crate::http::{self, ApiConfig, ApiState, PluginAdmin, StripeEndpoint};
 use crate::limits::Limit;
 use crate::metrics::Metrics;
 use crate::native::stripe_event::ProcessStripeEvent;
@@ -44,6 +45,8 @@ pub struct Host {
     scheduler: JoinHandle<()>,
     serving: CancellationToken,
     http: JoinHandle<std::io::Result<()>>,
+    /// Where there may be other hosts.
+    follower: Option<JoinHandle<()>>,
 }
 
 impl Host {
@@ -90,7 +93,7 @@ impl Host {
         let state = ApiState {
             store: Arc::clone(&store),
             registry,
-            plugins,
+            plugins: Arc::clone(&plugins) as Arc<dyn PluginAdmin>,
             checkouts,
             events: parts.events.clone(),
             bells: Arc::clone(&parts.bells),
@@ -102,8 +105,9 @@ impl Host {
         let (scheduling, serving) = (CancellationToken::new(), CancellationToken::new());
         let scheduler = tokio::spawn(scheduler::run(scheduler_config(&config), parts, scheduling.clone()));
         let http = tokio::spawn(http::serve(listener, state, serving.clone()));
+        let follower = config.database.expose().map(|_| tokio::spawn(follow::run(plugins, serving.clone())));
         tracing::info!(%address, "the host is ready");
-        Ok(Self { address, store, ready, scheduling, scheduler, serving, http })
+        Ok(Self { address, store, ready, scheduling, scheduler, serving, http, follower })
     }
 
     /// Where it listens.
@@ -125,6 +129,11 @@ impl Host {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "the API ended abnormally"),
             Err(error) => tracing::error!(%error, "the API ended abnormally"),
+        }
+        if let Some(follower) = self.follower
+            && let Err(error) = follower.await
+        {
+            tracing::error!(%error, "following other hosts ended abnormally");
         }
         self.store.close().await;
     }
@@ -275,6 +284,7 @@ fn api_config(config: &Config) -> ApiConfig {
         ceilings: config.ceilings(),
         requests_max: config.http.concurrent_requests,
         streams_max: config.http.event_streams,
+        looks_every: config.database.expose().map(|_| Duration::from_millis(config.queue.poll_ms)),
         stripe: stripe_endpoint(config),
         ..ApiConfig::default()
     }

@@ -54,6 +54,8 @@ pub struct ApiConfig {
     pub connections_max: usize,
     /// The longest that `?wait` may ask for.
     pub wait_max: Duration,
+    /// Where other hosts may end a task without this one hearing of it: the longest time between two looks of a request that waits for one.
+    pub looks_every: Option<Duration>,
     /// How long a client may take for the head of a request.
     pub head_read_timeout: Duration,
     /// How long a client may send nothing while it sends a body.
@@ -89,6 +91,7 @@ impl Default for ApiConfig {
             streams_max: 256,
             connections_max: 4_096,
             wait_max: Duration::from_secs(60),
+            looks_every: None,
             head_read_timeout: Duration::from_secs(15),
             body_idle_timeout: Duration::from_secs(15),
             body_total_timeout: Duration::from_secs(120),

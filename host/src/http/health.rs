@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -10,6 +11,9 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::problem::{Answer, Problem, ProblemBody};
+
+/// Whoever asks whether a host is ready waits a few seconds at most for the answer.
+const DATABASE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// All is well.
 #[derive(Debug, Serialize, ToSchema)]
@@ -39,6 +43,11 @@ pub(super) async fn readyz(State(api): State<Arc<Api>>) -> Answer<Json<Health>> 
     if !api.ready.load(Ordering::Acquire) || api.shutdown.is_cancelled() {
         return Err(Problem::unavailable("this host is starting or stopping"));
     }
-    api.store.ping().await?;
+    tokio::select! {
+        answer = api.store.ping() => answer?,
+        () = api.clock.sleep(DATABASE_PATIENCE) => {
+            return Err(Problem::unavailable(format!("the database has not answered for {} s", DATABASE_PATIENCE.as_secs())));
+        }
+    }
     Ok(health(&api, "ready"))
 }

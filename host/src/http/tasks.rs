@@ -80,19 +80,34 @@ pub(super) async fn get(State(api): State<Arc<Api>>, Path(id): Path<String>, Raw
     Ok(Json(task.into()))
 }
 
+/// The first of several looks for a task comes after this part of the longest pause between them: most tasks are short.
+const FIRST_LOOK: u32 = 32;
+
 async fn find_ended(api: &Api, id: TaskId, wait: Duration) -> Answer<Task> {
     let _place =
         api.waits.try_acquire().map_err(|_| Problem::overloaded("too many requests wait for tasks; ask without ?wait or try again"))?;
     // Listen, then look: an end between the two is heard.
     let watch = api.events.watch(id);
-    let task = find(api, id).await?;
-    if task.state.is_final() {
-        return Ok(task);
-    }
-    tokio::select! {
-        () = watch.ended() => {}
-        () = api.clock.sleep(wait) => {}
-        () = api.shutdown.cancelled() => {}
+    let over = api.clock.sleep(wait);
+    tokio::pin!(over);
+    let mut pause = api.config.looks_every.map(|longest| longest / FIRST_LOOK);
+    loop {
+        let task = find(api, id).await?;
+        if task.state.is_final() {
+            return Ok(task);
+        }
+        let look = async {
+            match pause {
+                Some(pause) => api.clock.sleep(pause).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = watch.ended() => break,
+            () = &mut over => break,
+            () = api.shutdown.cancelled() => break,
+            () = look => pause = pause.zip(api.config.looks_every).map(|(pause, longest)| (pause * 2).min(longest)),
+        }
     }
     find(api, id).await
 }

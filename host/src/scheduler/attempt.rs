@@ -86,7 +86,7 @@ async fn run_with(shared: &Shared, snapshot: &Arc<Snapshot>, plugin: &Plugin, ta
         EventKind::State { state: TaskState::Running, attempt: task.attempt, outcome: None },
     );
     let limits = snapshot.effective_limits(&shared.config.ceilings, &task.lane, plugin, &task.plan.limits);
-    let report = match &plugin.code {
+    let mut report = match &plugin.code {
         Code::Component(component) => parts.runtime.run(component, job(shared, snapshot, plugin, &task, limits)).await,
         Code::Native(native) => {
             let cancel = shared.held.cancel_token(task.claim);
@@ -94,13 +94,18 @@ async fn run_with(shared: &Shared, snapshot: &Arc<Snapshot>, plugin: &Plugin, ta
         }
     };
     parts.metrics.running.dec();
-    tracing::Span::current().record("outcome", report.outcome.name());
-
     // Cleared by the finisher only once the end is recorded, so that a heartbeat in between still finds the claim.
-    if report.outcome == Outcome::Cancelled && shared.held.why_stopped(task.claim) == Some(Stop::Shutdown) {
+    let why_stopped = shared.held.why_stopped(task.claim).filter(|_| report.outcome == Outcome::Cancelled);
+    if why_stopped == Some(Stop::Shutdown) {
         tracing::info!("stopped by shutdown; the task goes back to the queue");
         return Ended::GiveBack(task.claim, task.ready_at);
     }
+    if why_stopped == Some(Stop::LeaseLost) {
+        // Nobody asked for the task to be cancelled. If nobody has taken it over either, it is begun again like any that was lost.
+        report.outcome = Outcome::Lost;
+        report.error = Some("its host lost the lease while it ran".to_owned());
+    }
+    tracing::Span::current().record("outcome", report.outcome.name());
     match &report.error {
         Some(error) => tracing::info!(error, fuel = report.usage.fuel, run_ms = millis(report.usage.run_time), "task failed"),
         None => tracing::debug!(fuel = report.usage.fuel, run_ms = millis(report.usage.run_time), "task done"),
@@ -144,8 +149,8 @@ fn job(shared: &Shared, snapshot: &Arc<Snapshot>, plugin: &Plugin, task: &Claime
 fn ended(shared: &Shared, plugin: &Plugin, task: ClaimedTask, limits: crate::limits::Limits, started_at: UnixMs, report: Report) -> Ended {
     let finished_at = shared.parts.clock.now();
     let jitter = shared.jitter.lock().random::<f64>();
-    let next =
-        next(report.outcome, task.attempt, task.max_attempts, task.lost, report.retry_after, &shared.config.retry, finished_at, jitter);
+    let lost = task.lost + u32::from(report.outcome == Outcome::Lost);
+    let next = next(report.outcome, task.attempt, task.max_attempts, lost, report.retry_after, &shared.config.retry, finished_at, jitter);
     let receipt = Receipt {
         fuel_used: report.usage.fuel,
         memory_peak_bytes: report.usage.memory_peak_bytes,

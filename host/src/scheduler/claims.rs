@@ -102,10 +102,20 @@ pub(super) async fn give_back(shared: &Shared, places: Vec<(Claim, UnixMs)>) {
         by_place.entry(ready_at).or_default().push(claim);
     }
     for (ready_at, claims) in by_place {
-        if let Err(error) = shared.parts.store.give_back(claims, ready_at, shared.parts.clock.now()).await {
-            // They stay claimed until this host's lease ends or it starts anew; then they are taken back as lost.
-            tracing::error!(%error, "could not give tasks back");
+        if let Err(error) = shared.parts.store.give_back(claims.clone(), ready_at, shared.parts.clock.now()).await {
+            // As long as this host lives nobody else takes them: they are its own to bring back.
+            tracing::error!(%error, tasks = claims.len(), "could not give tasks back; trying again");
+            shared.not_given_back.lock().extend(claims.into_iter().map(|claim| (claim, ready_at)));
         }
+    }
+}
+
+/// Puts back what could not be put back before. Doing it twice does no harm: a claim that is not held any more is passed over.
+pub(super) async fn give_back_again(shared: &Shared) {
+    let places = std::mem::take(&mut *shared.not_given_back.lock());
+    if !places.is_empty() {
+        give_back(shared, places).await;
+        shared.parts.bells.work.notify_one();
     }
 }
 
@@ -124,6 +134,8 @@ pub(super) async fn drain(shared: &Arc<Shared>) {
     };
     tokio::select! {
         () = all_ended => {}
-        () = shared.parts.clock.sleep(shared.config.drain) => shared.held.stop_all(Stop::Shutdown),
+        () = shared.parts.clock.sleep(shared.config.drain) => {
+            shared.held.stop_all(Stop::Shutdown);
+        }
     }
 }

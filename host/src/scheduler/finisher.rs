@@ -53,14 +53,21 @@ async fn record(shared: &Shared, runs: Vec<EndedRun>) {
 /// Writes ends and announces them; gives those back, turned into failures, that were refused.
 async fn write(shared: &Shared, runs: Vec<EndedRun>) -> Vec<EndedRun> {
     let (facts, finishes): (Vec<_>, Vec<_>) = runs.into_iter().map(|run| (run.facts, run.finish)).unzip();
+    let clock = &shared.parts.clock;
+    let since = clock.monotonic();
     let answers = loop {
         // The batch is copied because a second try needs all of it, and the store takes it.
         match shared.parts.store.finish(finishes.clone()).await {
             Ok(answers) => break answers,
             Err(error) => {
-                // The results are kept and tried again for as long as the process lives; if the lease ends meanwhile, they are refused.
+                // The results are kept and tried again for as long as the host is there; if the lease ends meanwhile, they are refused. A
+                // host that is stopping does not wait for longer than that.
+                if shared.queue.is_closing() && clock.monotonic().saturating_sub(since) >= shared.config.lease {
+                    tracing::error!(%error, tasks = finishes.len(), "could not record results before the end; their tasks will be begun again");
+                    return Vec::new();
+                }
                 tracing::error!(%error, tasks = finishes.len(), "could not record results; trying again");
-                shared.parts.clock.sleep(RETRY_PAUSE).await;
+                clock.sleep(RETRY_PAUSE).await;
             }
         }
     };

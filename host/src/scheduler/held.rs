@@ -64,12 +64,17 @@ impl Held {
         }
     }
 
-    /// Stops everything.
-    pub(super) fn stop_all(&self, why: Stop) {
+    /// Stops everything; how many claims had not been stopped before.
+    pub(super) fn stop_all(&self, why: Stop) -> usize {
+        let mut stopped = 0;
         for entry in self.claims.lock().values_mut() {
-            entry.stop.get_or_insert(why);
+            if entry.stop.is_none() {
+                entry.stop = Some(why);
+                stopped += 1;
+            }
             entry.cancel.cancel();
         }
+        stopped
     }
 
     /// The claims held now.

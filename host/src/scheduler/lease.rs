@@ -6,12 +6,17 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
 use super::held::Stop;
+use super::{Shared, claims};
 use crate::task::{Next, Outcome, next};
 
-/// Before anything is claimed: says that this host lives, because a claim without a lease could be taken back at once; and where only one host can have the store open, whatever is claimed already was claimed by a predecessor
-/// that died.
+/// Parts of a lease between two heartbeats.
+const BEATS: u32 = 3;
+/// The same while the store does not answer, so that a lease that is nearly over is renewed as soon as it can be.
+const BEATS_IN_NEED: u32 = 15;
+
+/// Before anything is claimed: says that this host lives, because a claim without a lease could be taken back at once; and where only one
+/// host can have the store open, whatever is claimed already was claimed by a predecessor that died.
 pub(super) async fn take_over(shared: &Shared) {
     heartbeat(shared).await;
     if shared.config.alone {
@@ -20,30 +25,53 @@ pub(super) async fn take_over(shared: &Shared) {
 }
 
 pub(super) async fn run(shared: Arc<Shared>, stopped: CancellationToken) {
-    let parts = &shared.parts;
-    let beat = shared.config.lease / 3;
-    let mut last_heard = parts.clock.monotonic();
+    let (clock, lease) = (&shared.parts.clock, shared.config.lease);
+    let mut lease_end = clock.monotonic() + lease;
     loop {
-        let asked = parts.clock.monotonic();
-        if heartbeat(&shared).await {
-            last_heard = asked;
-        } else if asked.saturating_sub(last_heard) >= shared.config.lease {
-            // Other hosts may have taken these tasks over by now; going on could only do things twice.
-            tracing::error!("the lease could not be renewed in time; stopping what runs");
-            shared.held.stop_all(Stop::LeaseLost);
+        let asked = clock.monotonic();
+        let renewed = tokio::select! {
+            renewed = renew(&shared, lease_end) => renewed,
+            // A store that does not answer must not keep a host from stopping.
+            () = stopped.cancelled() => return,
+        };
+        let pause = if renewed {
+            lease_end = asked + lease;
+            claims::give_back_again(&shared).await;
+            reap(&shared, false).await;
+            lease / BEATS
+        } else {
+            let left = lease_end.saturating_sub(clock.monotonic());
+            let pause = lease / BEATS_IN_NEED;
+            if left.is_zero() { pause } else { pause.min(left) }
+        };
+        tokio::select! {
+            () = stopped.cancelled() => return,
+            () = clock.sleep(pause) => {}
+            () = shared.parts.bells.cancel.notified() => {}
         }
-        reap(&shared, false).await;
-        let next_beat = parts.clock.sleep(beat);
-        tokio::pin!(next_beat);
-        loop {
-            tokio::select! {
-                () = stopped.cancelled() => return,
-                () = &mut next_beat => break,
-                () = parts.bells.cancel.notified() => {
-                    heartbeat(&shared).await;
-                }
-            }
-        }
+    }
+}
+
+/// Renews the lease; whether that was done. At the lease's end, whether or not the store has answered, everything stops that runs under it.
+async fn renew(shared: &Shared, lease_end: Duration) -> bool {
+    let clock = &shared.parts.clock;
+    let beat = heartbeat(shared);
+    tokio::pin!(beat);
+    let renewed = tokio::select! {
+        biased;
+        renewed = &mut beat => Some(renewed),
+        () = clock.sleep(lease_end.saturating_sub(clock.monotonic())) => None,
+    };
+    if renewed == Some(true) {
+        return true;
+    }
+    if clock.monotonic() >= lease_end && shared.held.stop_all(Stop::LeaseLost) > 0 {
+        // Other hosts may have taken these tasks over by now; going on could only do things twice.
+        tracing::error!("the lease could not be renewed in time; stopping what runs");
+    }
+    match renewed {
+        Some(renewed) => renewed,
+        None => beat.await,
     }
 }
 

@@ -193,6 +193,11 @@ impl LocalQueue {
         state.waiting.drain().map(|waiting| waiting.task).collect()
     }
 
+    /// Whether the host is stopping.
+    pub(super) fn is_closing(&self) -> bool {
+        self.state.lock().closing
+    }
+
     /// Lets the guest threads go once nothing waits.
     pub(super) fn close(&self) {
         self.state.lock().closed = true;

@@ -36,14 +36,14 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::SharedClock;
+use crate::clock::{SharedClock, UnixMs};
 use crate::event::{Bells, EventBus};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::outgoing::Outgoing;
 use crate::registry::Registry;
 use crate::runtime::Runtime;
-use crate::store::Store;
+use crate::store::{Claim, Store};
 use crate::task::{DefaultsByType, RetryPolicy};
 
 /// What the scheduler is told by the operator.
@@ -106,6 +106,8 @@ struct Shared {
     parts: SchedulerParts,
     queue: local_queue::LocalQueue,
     held: held::Held,
+    /// Claims that the store could not take back, with their places.
+    not_given_back: Mutex<Vec<(Claim, UnixMs)>>,
     jitter: Mutex<SmallRng>,
     task_defaults: Arc<DefaultsByType>,
     /// Rung when a reconciliation has succeeded.
@@ -117,7 +119,8 @@ pub async fn run(config: SchedulerConfig, parts: SchedulerParts, shutdown: Cance
     let queue = local_queue::LocalQueue::new(config.slots, config.run_ahead, Arc::clone(&parts.clock));
     let jitter = Mutex::new(SmallRng::seed_from_u64(config.jitter_seed));
     let task_defaults = Arc::new(config.task_defaults.clone());
-    let shared = Arc::new(Shared { config, parts, queue, held: held::Held::default(), jitter, task_defaults, reconciled: Notify::new() });
+    let (held, not_given_back) = (held::Held::default(), Mutex::default());
+    let shared = Arc::new(Shared { config, parts, queue, held, not_given_back, jitter, task_defaults, reconciled: Notify::new() });
 
     lease::take_over(&shared).await;
     let (ended, ends) = mpsc::channel(finisher::ENDS_MAX);

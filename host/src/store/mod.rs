@@ -475,6 +475,8 @@ pub trait AdminStore: Send + Sync + 'static {
     async fn set_limits(&self, scope: LimitScope, limits: LimitSet, now: UnixMs) -> Result<()>;
     /// Every current plugin.
     async fn plugins(&self) -> Result<Vec<PluginArtifact>>;
+    /// Name and digest of every current plugin, without its bytes.
+    async fn plugin_digests(&self) -> Result<Vec<(String, [u8; 32])>>;
     /// Makes an artifact the current one under its name.
     async fn put_plugin(&self, artifact: PluginArtifact) -> Result<()>;
     /// Removes the current artifact of a name; whether there was one.

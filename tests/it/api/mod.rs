@@ -170,6 +170,13 @@ impl Server {
 
     /// Ends a task, as a host would, and says so.
     async fn finish(&self, task: &ClaimedTask, outcome: Outcome) {
+        let state = self.record_end(task, outcome).await;
+        let kind = EventKind::State { state, attempt: task.attempt, outcome: Some(outcome) };
+        self.events.publish(self.clock.now(), task.id, &task.lane.task_type, task.lane.ai_model.as_ref(), kind);
+    }
+
+    /// Ends a task and says nothing.
+    async fn record_end(&self, task: &ClaimedTask, outcome: Outcome) -> TaskState {
         let now = self.clock.now();
         let succeeded = outcome == Outcome::Succeeded;
         let state = if succeeded { TaskState::Succeeded } else { TaskState::Failed };
@@ -198,8 +205,7 @@ impl Server {
             outputs: if succeeded { vec![output("page", "text/html", b"<script>"), output("table", "text/csv", b"a,b\n")] } else { vec![] },
         };
         self.store.finish(vec![finish]).await.expect("finished");
-        let kind = EventKind::State { state, attempt: task.attempt, outcome: Some(outcome) };
-        self.events.publish(now, task.id, &task.lane.task_type, task.lane.ai_model.as_ref(), kind);
+        state
     }
 
     async fn stop(self) {

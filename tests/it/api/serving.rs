@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use taskwarden::clock::VirtualClock;
+use taskwarden::clock::{Clock as _, VirtualClock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -131,5 +131,87 @@ async fn a_client_that_sends_nothing_more_is_not_waited_for() {
     let mut answer = vec![0; 12];
     slow.read_exact(&mut answer).await.expect("an answer");
     assert_eq!(answer, b"HTTP/1.1 408");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_never_ends_its_head_is_hung_up_on() {
+    let server = Server::start_with(SystemClock::shared(), |config| config.head_read_timeout = Duration::from_millis(50)).await;
+    let mut slow = TcpStream::connect(server.address).await.expect("connected");
+    slow.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ").await.expect("sent");
+    let mut answer = Vec::new();
+    // It may be told why or not; what counts is that it does not keep the connection.
+    let _ = slow.read_to_end(&mut answer).await;
+    assert!(!answer.starts_with(b"HTTP/1.1 200"));
+    assert_eq!(server.get("/healthz").await.status, 200);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn http_2_is_spoken_and_a_hundred_requests_share_a_connection() {
+    // One connection is all there is, so requests that did not share it would wait for ever.
+    let server = Server::start_with(SystemClock::shared(), |config| config.connections_max = 1).await;
+    let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().expect("a client");
+    let url = format!("http://{}", server.address);
+    let submit = || async {
+        let answer = client.post(format!("{url}/v1/tasks")).json(&echo()).send().await.expect("an answer");
+        (answer.version(), answer.status().as_u16())
+    };
+    assert_eq!(submit().await, (reqwest::Version::HTTP_2, 201));
+    let answers = futures::future::join_all((0..100).map(|_| submit())).await;
+    assert!(answers.iter().all(|answer| *answer == (reqwest::Version::HTTP_2, 201)), "{answers:?}");
+    let waiting = client.get(format!("{url}/v1/tasks?limit=1")).send().await.expect("an answer");
+    assert_eq!(waiting.status(), 200);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_that_does_not_end_is_cut_off_at_the_end_of_the_drain_timeout() {
+    let clock = VirtualClock::starting_at(UnixMs(1_800_000_000_000));
+    let drain = Duration::from_secs(3);
+    let server = Server::start_with(clock.clone(), |config| config.drain_timeout = drain).await;
+    let mut slow = TcpStream::connect(server.address).await.expect("connected");
+    let head = format!("POST /v1/tasks HTTP/1.1\r\nHost: {}\r\nContent-Length: 20\r\nExpect: 100-continue\r\n\r\n", server.address);
+    slow.write_all(head.as_bytes()).await.expect("sent");
+    slow.read_exact(&mut [0; 25]).await.expect("100 Continue");
+    let before = clock.sleepers();
+    server.shutdown.cancel();
+    // Besides the patience with the body, the drain timeout is being waited for now.
+    while clock.sleepers() <= before {
+        tokio::task::yield_now().await;
+    }
+    clock.advance(drain - Duration::from_millis(1));
+    tokio::task::yield_now().await;
+    assert!(!server.serving.is_finished(), "it still has a moment");
+    clock.advance(Duration::from_millis(1));
+    server.serving.await.expect("no panic").expect("an orderly end");
+    let mut answer = String::new();
+    let _ = slow.read_to_string(&mut answer).await;
+    assert_eq!(answer, "", "the connection ends without an answer");
+}
+
+#[tokio::test]
+async fn a_wait_ends_when_another_host_ends_the_task() {
+    let clock = VirtualClock::starting_at(UnixMs(1_800_000_000_000));
+    let server = Server::start_with(clock.clone(), |config| config.looks_every = Some(Duration::from_secs(1))).await;
+    let id = server.submit(&echo()).await;
+    let task = server.claim().await;
+    let path = format!("/v1/tasks/{id}?wait=60s");
+    let (waited, ()) = tokio::join!(server.get(&path), async {
+        while server.events.watched_tasks() == 0 {
+            tokio::task::yield_now().await;
+        }
+        // Another host does not tell this one.
+        server.record_end(&task, Outcome::Succeeded).await;
+        while server.events.watched_tasks() > 0 {
+            // Time passes while the request sleeps towards its next look and towards its end, and stands still while it looks.
+            if clock.sleepers() >= 2 {
+                clock.advance(Duration::from_millis(100));
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    assert_eq!(waited.body["state"], "succeeded");
+    assert!(clock.now() < UnixMs(1_800_000_060_000), "it did not wait to the end");
     server.stop().await;
 }

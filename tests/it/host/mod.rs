@@ -2,6 +2,8 @@
 
 mod crash;
 mod exposure;
+mod full;
+mod postgres;
 mod process;
 mod scheduling;
 mod stripe;

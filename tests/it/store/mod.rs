@@ -1,6 +1,7 @@
 //! The store as the rest of the host sees it. What every backend must do is in `conformance`; the rest is about one of them.
 
 mod children;
+mod complaints;
 #[macro_use]
 mod conformance;
 mod crash;
@@ -8,6 +9,8 @@ pub(crate) mod findings;
 mod histories;
 mod migration;
 pub(crate) mod postgres;
+mod postgres_away;
+mod postgres_rights;
 mod ratings;
 pub(crate) mod schedules;
 mod settings;

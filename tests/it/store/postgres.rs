@@ -60,12 +60,23 @@ impl Database {
         Self { url: url_of(&name), name }
     }
 
+    /// What no other test has.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(crate) async fn connect(&self) -> PgConnection {
         self.url.parse::<PgConnectOptions>().unwrap().connect().await.unwrap()
     }
 
     pub(crate) async fn open(&self, options: PostgresOptions) -> Arc<PostgresStore> {
         Arc::new(PostgresStore::open(&self.url, options).await.unwrap())
+    }
+
+    /// Takes it away from everybody who uses it; they cannot come back either.
+    pub(crate) async fn shut(&self) {
+        on_server(format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", self.name)).await;
+        on_server(format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'", self.name)).await;
     }
 
     pub(crate) async fn drop(self) {

@@ -38,6 +38,7 @@ pub(super) async fn settings_plugins_and_tokens(store: Arc<dyn Store>) {
     store.put_plugin(plugin("1.0.0", NOW)).await.unwrap();
     store.put_plugin(plugin("1.1.0", at(1))).await.unwrap();
     assert_eq!(store.plugins().await.unwrap(), [plugin("1.1.0", at(1))]);
+    assert_eq!(store.plugin_digests().await.unwrap(), [("echo".to_owned(), plugin("1.1.0", at(1)).digest)]);
     assert!(store.remove_plugin("echo").await.unwrap());
     assert!(!store.remove_plugin("echo").await.unwrap());
     let token = taskwarden::store::TokenRecord {

@@ -16,6 +16,8 @@ pub(super) struct Ledger {
     /// Key of each acknowledged task, with its id.
     acknowledged: BTreeMap<String, String>,
     mishaps: BTreeMap<Mishap, u32>,
+    /// Batches that a host refused because its database was away.
+    refused: u32,
     /// How each acknowledged task ended: outcome and attempts, by key.
     ended: BTreeMap<String, (String, u64)>,
 }
@@ -30,14 +32,23 @@ impl Ledger {
         *self.mishaps.entry(mishap).or_default() += 1;
     }
 
+    pub(super) fn refused(&mut self) {
+        self.refused += 1;
+    }
+
+    /// Whether each of these has happened.
+    pub(super) fn has_seen(&self, mishaps: &[Mishap]) -> bool {
+        mishaps.iter().all(|mishap| self.mishaps.contains_key(mishap))
+    }
+
     /// Waits until every acknowledged task has ended.
     pub(super) fn settle(&mut self, cluster: &Cluster, patience: Duration) -> anyhow::Result<()> {
-        let start = process::now();
         for (key, id) in &self.acknowledged {
+            let start = process::now();
             loop {
                 ensure!(
                     start.elapsed() < patience,
-                    "after {} s, {} of {} acknowledged tasks have ended; {key} has not",
+                    "for {} s nothing has ended; {} of {} acknowledged tasks have ended; {key} has not",
                     patience.as_secs(),
                     self.ended.len(),
                     self.acknowledged.len()
@@ -60,7 +71,8 @@ impl Ledger {
         let lost: Vec<&String> =
             self.acknowledged.keys().filter(|key| self.ended.get(*key).is_none_or(|(outcome, _)| outcome != "succeeded")).collect();
         let twice = self.acknowledged.keys().filter(|key| effects.get(*key).is_some_and(|attempts| attempts.len() > 1)).count();
-        // An effect without an attempt to answer for it, or more effects than attempts, would be work that nobody accounts for.
+        // The guest never fails by itself, so each attempt before the last one was lost. The last one must have acted, and an effect beyond
+        // the attempts that were counted would be work that nobody accounts for.
         let unaccounted: Vec<&String> = self
             .acknowledged
             .keys()
@@ -74,15 +86,17 @@ impl Ledger {
         println!("soak: {what}, {} s, seed {}", options.seconds, options.seed);
         println!("soak:   mishaps                 {:?}", self.mishaps);
         println!("soak:   acknowledged            {}", self.acknowledged.len());
+        println!("soak:   batches answered 503    {}", self.refused);
         println!("soak:   finished                {}", self.ended.len());
         println!("soak:   lost                    {}", lost.len());
         println!("soak:   begun more than once    {retried}");
-        println!("soak:   effects run twice       {twice} (the attempt had acted before its host was lost: at least once, as promised)");
+        println!(
+            "soak:   effects run twice       {twice} (each by an attempt that had acted before it was lost: at least once, as promised)"
+        );
         println!("soak:   stale results refused   {}", cluster.stale_results()?);
         if !lost.is_empty() || !unaccounted.is_empty() {
             bail!("{what}: lost {:?}, not accounted for {:?}", first(&lost), first(&unaccounted));
         }
-        ensure!(twice <= retried, "{twice} effects ran twice and only {retried} tasks were begun twice");
         ensure!(!self.acknowledged.is_empty(), "nothing was acknowledged, so nothing was shown");
         Ok(())
     }

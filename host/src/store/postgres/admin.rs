@@ -5,6 +5,7 @@ use bytes::Bytes;
 use sqlx::Row as _;
 use sqlx_postgres::PgArguments;
 
+use super::sql;
 use super::{Db, PostgresStore};
 use crate::clock::UnixMs;
 use crate::limits::LimitSet;
@@ -27,8 +28,7 @@ impl Db {
 impl AdminStore for PostgresStore {
     async fn limit_settings(&self) -> Result<Vec<(LimitScope, LimitSet)>> {
         let mut tx = self.db.begin_read().await?;
-        let rows =
-            sqlx::query("SELECT scope, name, limits FROM taskwarden.limit_settings ORDER BY scope, name").fetch_all(&mut *tx).await?;
+        let rows = sql::query("SELECT scope, name, limits FROM taskwarden.limit_settings ORDER BY scope, name").fetch_all(&mut *tx).await?;
         rows.iter()
             .map(|row| {
                 let limits = serde_json::from_str(row.try_get("limits")?).map_err(|error| damaged("a limit setting", error))?;
@@ -40,10 +40,10 @@ impl AdminStore for PostgresStore {
     async fn set_limits(&self, scope: LimitScope, limits: LimitSet, now: UnixMs) -> Result<()> {
         let (scope, name) = scope_text(scope);
         let query = if limits.is_empty() {
-            sqlx::query("DELETE FROM taskwarden.limit_settings WHERE scope = $1 AND name = $2").bind(scope).bind(name)
+            sql::query("DELETE FROM taskwarden.limit_settings WHERE scope = $1 AND name = $2").bind(scope).bind(name)
         } else {
             let limits = serde_json::to_string(&limits).map_err(|error| damaged("a limit setting", error))?;
-            sqlx::query(
+            sql::query(
                 "INSERT INTO taskwarden.limit_settings (scope, name, limits, updated_at_ms) VALUES ($1, $2, $3, $4) \
                  ON CONFLICT (scope, name) DO UPDATE SET limits = excluded.limits, updated_at_ms = excluded.updated_at_ms",
             )
@@ -58,7 +58,7 @@ impl AdminStore for PostgresStore {
 
     async fn plugins(&self) -> Result<Vec<PluginArtifact>> {
         let mut tx = self.db.begin_read().await?;
-        let rows = sqlx::query("SELECT name, version, digest, bytes, uploaded_at_ms FROM taskwarden.plugins ORDER BY name")
+        let rows = sql::query("SELECT name, version, digest, bytes, uploaded_at_ms FROM taskwarden.plugins ORDER BY name")
             .fetch_all(&mut *tx)
             .await?;
         rows.iter()
@@ -74,8 +74,14 @@ impl AdminStore for PostgresStore {
             .collect()
     }
 
+    async fn plugin_digests(&self) -> Result<Vec<(String, [u8; 32])>> {
+        let mut tx = self.db.begin_read().await?;
+        let rows = sql::query("SELECT name, digest FROM taskwarden.plugins ORDER BY name").fetch_all(&mut *tx).await?;
+        rows.iter().map(|row| Ok((row.try_get("name")?, digest(row.try_get("digest")?)?))).collect()
+    }
+
     async fn put_plugin(&self, artifact: PluginArtifact) -> Result<()> {
-        let query = sqlx::query(
+        let query = sql::query(
             "INSERT INTO taskwarden.plugins (name, version, digest, bytes, uploaded_at_ms) VALUES ($1, $2, $3, $4, $5) \
              ON CONFLICT (name) DO UPDATE SET version = excluded.version, digest = excluded.digest, bytes = excluded.bytes, \
                  uploaded_at_ms = excluded.uploaded_at_ms",
@@ -90,12 +96,12 @@ impl AdminStore for PostgresStore {
     }
 
     async fn remove_plugin(&self, name: &str) -> Result<bool> {
-        self.db.write(sqlx::query("DELETE FROM taskwarden.plugins WHERE name = $1").bind(name)).await
+        self.db.write(sql::query("DELETE FROM taskwarden.plugins WHERE name = $1").bind(name)).await
     }
 
     async fn put_token(&self, token: TokenRecord) -> Result<()> {
         let scopes = serde_json::to_string(&token.scopes).map_err(|error| damaged("a token's scopes", error))?;
-        let query = sqlx::query(
+        let query = sql::query(
             "INSERT INTO taskwarden.tokens (id, hash, scopes, label, created_at_ms) VALUES ($1, $2, $3, $4, $5) \
              ON CONFLICT (id) DO UPDATE SET hash = excluded.hash, scopes = excluded.scopes, label = excluded.label, \
                  created_at_ms = excluded.created_at_ms",
@@ -111,7 +117,7 @@ impl AdminStore for PostgresStore {
 
     async fn tokens(&self) -> Result<Vec<TokenRecord>> {
         let mut tx = self.db.begin_read().await?;
-        let rows = sqlx::query("SELECT id, hash, scopes, label, created_at_ms FROM taskwarden.tokens ORDER BY created_at_ms, id")
+        let rows = sql::query("SELECT id, hash, scopes, label, created_at_ms FROM taskwarden.tokens ORDER BY created_at_ms, id")
             .fetch_all(&mut *tx)
             .await?;
         rows.iter()
@@ -128,12 +134,12 @@ impl AdminStore for PostgresStore {
     }
 
     async fn remove_token(&self, id: uuid::Uuid) -> Result<bool> {
-        self.db.write(sqlx::query("DELETE FROM taskwarden.tokens WHERE id = $1").bind(id)).await
+        self.db.write(sql::query("DELETE FROM taskwarden.tokens WHERE id = $1").bind(id)).await
     }
 
     async fn ping(&self) -> Result<()> {
         let mut tx = self.db.begin_read().await?;
-        sqlx::query("SELECT 1").execute(&mut *tx).await?;
+        sql::query("SELECT 1").execute(&mut *tx).await?;
         Ok(())
     }
 }

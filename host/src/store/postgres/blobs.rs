@@ -5,6 +5,7 @@ use bytes::Bytes;
 use sqlx::Row as _;
 use uuid::Uuid;
 
+use super::sql;
 use super::{Db, PostgresStore};
 use crate::clock::UnixMs;
 use crate::store::stored::{damaged, digest};
@@ -15,7 +16,7 @@ impl Db {
     async fn prune_blobs(&self, made_before_ms: i64, limit_blobs: u32) -> Result<u64> {
         let mut tx = self.begin().await?;
         // Locked first and asked after: a submission that names one of them holds it until its own commit, and is seen then.
-        let old: Vec<Uuid> = sqlx::query_scalar(
+        let old: Vec<Uuid> = sql::query_scalar(
             "SELECT b.id FROM taskwarden.blobs b WHERE b.created_at_ms < $1 AND NOT EXISTS (\
                  SELECT 1 FROM taskwarden.task_blobs u WHERE u.blob_id = b.id \
                      AND NOT EXISTS (SELECT 1 FROM taskwarden.done d WHERE d.seq = u.seq)) \
@@ -25,7 +26,7 @@ impl Db {
         .bind(i64::from(limit_blobs))
         .fetch_all(&mut *tx)
         .await?;
-        let gone: Vec<Uuid> = sqlx::query_scalar(
+        let gone: Vec<Uuid> = sql::query_scalar(
             "DELETE FROM taskwarden.blobs b WHERE b.id = ANY($1) AND NOT EXISTS (\
                  SELECT 1 FROM taskwarden.task_blobs u WHERE u.blob_id = b.id \
                      AND NOT EXISTS (SELECT 1 FROM taskwarden.done d WHERE d.seq = u.seq)) RETURNING b.id",
@@ -36,7 +37,7 @@ impl Db {
         for delete in
             ["DELETE FROM taskwarden.blob_pieces WHERE blob_id = ANY($1)", "DELETE FROM taskwarden.task_blobs WHERE blob_id = ANY($1)"]
         {
-            sqlx::query(delete).bind(&gone).execute(&mut *tx).await?;
+            sql::query(delete).bind(&gone).execute(&mut *tx).await?;
         }
         self.commit(tx).await?;
         Ok(u64::try_from(gone.len()).unwrap_or(u64::MAX))
@@ -47,12 +48,12 @@ impl Db {
 impl BlobStore for PostgresStore {
     async fn put_blob_piece(&self, id: BlobId, index: u32, piece: Bytes, now: UnixMs) -> Result<()> {
         let mut tx = self.db.begin().await?;
-        sqlx::query("INSERT INTO taskwarden.blobs (id, created_at_ms) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING")
+        sql::query("INSERT INTO taskwarden.blobs (id, created_at_ms) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING")
             .bind(id.0)
             .bind(self.db.time.to_database(now))
             .execute(&mut *tx)
             .await?;
-        sqlx::query(
+        sql::query(
             "INSERT INTO taskwarden.blob_pieces (blob_id, piece_index, bytes) VALUES ($1, $2, $3) \
              ON CONFLICT (blob_id, piece_index) DO UPDATE SET bytes = excluded.bytes",
         )
@@ -67,7 +68,7 @@ impl BlobStore for PostgresStore {
     async fn commit_blob(&self, info: BlobInfo, now: UnixMs) -> Result<()> {
         let size = i64::try_from(info.bytes).map_err(|error| damaged("a blob's size", error))?;
         let mut tx = self.db.begin().await?;
-        sqlx::query(
+        sql::query(
             "INSERT INTO taskwarden.blobs (id, committed, size_bytes, sha256, created_at_ms) VALUES ($1, true, $2, $3, $4) \
              ON CONFLICT (id) DO UPDATE SET committed = true, size_bytes = excluded.size_bytes, sha256 = excluded.sha256",
         )
@@ -82,7 +83,7 @@ impl BlobStore for PostgresStore {
 
     async fn abandon_blob(&self, id: BlobId) -> Result<()> {
         let mut tx = self.db.begin().await?;
-        sqlx::query(
+        sql::query(
             "WITH gone AS (DELETE FROM taskwarden.blobs WHERE id = $1 AND NOT committed RETURNING id) \
              DELETE FROM taskwarden.blob_pieces p USING gone WHERE p.blob_id = gone.id",
         )
@@ -94,7 +95,7 @@ impl BlobStore for PostgresStore {
 
     async fn blob(&self, id: BlobId) -> Result<Option<BlobInfo>> {
         let mut tx = self.db.begin_read().await?;
-        let row = sqlx::query("SELECT size_bytes, sha256 FROM taskwarden.blobs WHERE id = $1 AND committed")
+        let row = sql::query("SELECT size_bytes, sha256 FROM taskwarden.blobs WHERE id = $1 AND committed")
             .bind(id.0)
             .fetch_optional(&mut *tx)
             .await?;
@@ -106,7 +107,7 @@ impl BlobStore for PostgresStore {
 
     async fn blob_piece(&self, id: BlobId, index: u32) -> Result<Option<Bytes>> {
         let mut tx = self.db.begin_read().await?;
-        let piece: Option<Vec<u8>> = sqlx::query_scalar(
+        let piece: Option<Vec<u8>> = sql::query_scalar(
             "SELECT p.bytes FROM taskwarden.blob_pieces p JOIN taskwarden.blobs b ON b.id = p.blob_id \
              WHERE p.blob_id = $1 AND p.piece_index = $2 AND b.committed",
         )

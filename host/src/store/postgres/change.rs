@@ -4,6 +4,7 @@ use sqlx::Row as _;
 
 use super::Db;
 use super::fronts::FrontKey;
+use super::sql;
 use crate::store::stored::damaged;
 use crate::store::{CancelAnswer, Result, RetryAnswer, StoreError};
 use crate::task::{TaskId, TaskState};
@@ -24,7 +25,7 @@ impl Db {
     /// Nothing when the task was somewhere else by the time it was to be changed.
     async fn try_cancel(&self, id: TaskId, now_ms: i64) -> Result<Option<CancelAnswer>> {
         let mut tx = self.begin().await?;
-        let row = sqlx::query(
+        let row = sql::query(
             "SELECT v.seq, v.state, v.lane_id, t.rank, v.run_key, v.run_at_ms, n.tenant_id FROM public.execution_tasks v \
              JOIN taskwarden.tasks t ON t.seq = v.seq JOIN taskwarden.tenants n ON n.name = coalesce(t.tenant, '') WHERE v.id = $1",
         )
@@ -38,7 +39,7 @@ impl Db {
             state if state.is_final() => return Ok(Some(CancelAnswer::AlreadyFinal(state))),
             TaskState::Running => {
                 let asked =
-                    sqlx::query("UPDATE taskwarden.running SET cancel_requested = true WHERE seq = $1").bind(seq).execute(&mut *tx).await?;
+                    sql::query("UPDATE taskwarden.running SET cancel_requested = true WHERE seq = $1").bind(seq).execute(&mut *tx).await?;
                 self.commit(tx).await?;
                 if asked.rows_affected() == 0 {
                     return Ok(None);
@@ -47,29 +48,27 @@ impl Db {
                 return Ok(Some(CancelAnswer::Requested));
             }
             TaskState::Scheduled => {
-                sqlx::query("DELETE FROM taskwarden.scheduled WHERE run_at_ms = $1 AND seq = $2")
+                sql::query("DELETE FROM taskwarden.scheduled WHERE run_at_ms = $1 AND seq = $2")
                     .bind(row.try_get::<i64, _>("run_at_ms")?)
                     .bind(seq)
                     .execute(&mut *tx)
                     .await?
             }
             _ => {
-                sqlx::query(
-                    "DELETE FROM taskwarden.ready WHERE lane_id = $1 AND rank = $2 AND run_key = $3 AND seq = $4 AND tenant_id = $5",
-                )
-                .bind(lane_id)
-                .bind(row.try_get::<i16, _>("rank")?)
-                .bind(row.try_get::<i64, _>("run_key")?)
-                .bind(seq)
-                .bind(row.try_get::<i32, _>("tenant_id")?)
-                .execute(&mut *tx)
-                .await?
+                sql::query("DELETE FROM taskwarden.ready WHERE lane_id = $1 AND rank = $2 AND run_key = $3 AND seq = $4 AND tenant_id = $5")
+                    .bind(lane_id)
+                    .bind(row.try_get::<i16, _>("rank")?)
+                    .bind(row.try_get::<i64, _>("run_key")?)
+                    .bind(seq)
+                    .bind(row.try_get::<i32, _>("tenant_id")?)
+                    .execute(&mut *tx)
+                    .await?
             }
         };
         if removed.rows_affected() == 0 {
             return Ok(None);
         }
-        sqlx::query(
+        sql::query(
             "WITH over AS (INSERT INTO taskwarden.done (seq, finished_at_ms, started_at_ms, attempt, state, outcome) \
                  SELECT t.seq, $2, p.started_at_ms, coalesce(p.attempt, 0), 5, 'cancelled' \
                  FROM taskwarden.tasks t LEFT JOIN taskwarden.progress p USING (seq) WHERE t.seq = $1) \
@@ -91,7 +90,7 @@ impl Db {
 
     pub(super) async fn retry(&self, id: TaskId, now_ms: i64) -> Result<RetryAnswer> {
         let mut tx = self.begin().await?;
-        let state: Option<String> = sqlx::query_scalar("SELECT state FROM public.execution_tasks WHERE id = $1")
+        let state: Option<String> = sql::query_scalar("SELECT state FROM public.execution_tasks WHERE id = $1")
             .bind(id.to_string())
             .fetch_optional(&mut *tx)
             .await?;
@@ -102,7 +101,7 @@ impl Db {
         }
         // The attempt that ended the task does not end it any more, and joins the earlier ones. Attempts keep counting, so that logs and
         // earlier attempts stay apart; the full set is granted on top.
-        let back: Option<(i64, i32, i32, i16, i64)> = sqlx::query_as(
+        let back: Option<(i64, i32, i32, i16, i64)> = sql::query_as(
             "WITH was AS (DELETE FROM taskwarden.done d USING taskwarden.tasks t JOIN taskwarden.tenants n ON n.name = coalesce(t.tenant, '') \
                           WHERE t.id = $1 AND d.seq = t.seq AND d.state IN (4, 5) \
                           RETURNING d.*, t.lane_id, n.tenant_id, t.rank, t.max_attempts, $2::bigint - t.rank * $3::bigint AS run_key), \
@@ -137,7 +136,7 @@ impl Db {
 
     pub(super) async fn prune(&self, ended_before_ms: i64, limit_tasks: u32) -> Result<u64> {
         let mut tx = self.begin().await?;
-        let old: Vec<i64> = sqlx::query_scalar(
+        let old: Vec<i64> = sql::query_scalar(
             "SELECT seq FROM taskwarden.done WHERE finished_at_ms < $1 ORDER BY finished_at_ms LIMIT $2 FOR UPDATE SKIP LOCKED",
         )
         .bind(ended_before_ms)
@@ -158,7 +157,7 @@ impl Db {
             "WITH gone AS (DELETE FROM taskwarden.tasks WHERE seq = ANY($1) RETURNING coalesce(tenant, '') AS tenant, idempotency_key) \
              DELETE FROM taskwarden.idempotency i USING gone g WHERE i.tenant = g.tenant AND i.key = g.idempotency_key",
         ] {
-            sqlx::query(delete).bind(&old).execute(&mut *tx).await?;
+            sql::query(delete).bind(&old).execute(&mut *tx).await?;
         }
         self.commit(tx).await?;
         Ok(u64::try_from(old.len()).unwrap_or(u64::MAX))

@@ -14,6 +14,7 @@ use super::Db;
 use super::fronts::{FrontKey, Place};
 use super::group::closed;
 use super::pick::Shown;
+use super::sql;
 use super::sweep::Pace;
 use crate::store::stored::{idempotency_key, lane_key, plan, task_id, tenant};
 use crate::store::{Claim, ClaimRequest, Claimed, ClaimedTask, Result};
@@ -47,7 +48,9 @@ impl Db {
             if let Err(Ok(unheard)) = reply.send(claimed) {
                 let claims = unheard.tasks.iter().map(|task| (task.claim, db.time.to_database(task.ready_at))).collect();
                 if let Err(error) = db.give_back(claims, db.time.to_database(request.now)).await {
-                    tracing::warn!(%error, "tasks whose claimer is gone were not given back; they wait for its lease to end");
+                    tracing::warn!(%error, "tasks whose claimer is gone were not given back; the next looks do that");
+                    db.granted.remove(unheard.tasks.iter().map(|task| task.claim));
+                    db.claiming.lock().await.suspect();
                 }
             }
         });
@@ -63,9 +66,9 @@ impl Db {
         }
         let mut tasks: Vec<ClaimedTask> = Vec::new();
         for _ in 0..ROUNDS_MAX {
-            self.promote(now_ms).await?;
+            self.answered(self.promote(now_ms)).await?;
             let wanted = max.saturating_sub(tasks.len());
-            let got = match self.claim_round(host_id, now_ms, wanted).await {
+            let got = match self.answered(self.claim_round(host_id, now_ms, wanted)).await {
                 Ok(got) => got,
                 Err(error) => {
                     // It may have been done all the same, with nobody to hear of it.
@@ -103,7 +106,7 @@ impl Db {
     async fn promote(&self, now_ms: i64) -> Result<()> {
         let Some(from) = self.fronts.lock().begin_due(now_ms) else { return Ok(()) };
         let mut tx = self.begin().await?;
-        let moved: Vec<(i32, i32, i16, i64, i64)> = sqlx::query_as(
+        let moved: Vec<(i32, i32, i16, i64, i64)> = sql::query_as(
             "WITH due AS (SELECT ctid FROM taskwarden.scheduled WHERE run_at_ms >= $1 AND run_at_ms <= $2 ORDER BY run_at_ms, seq LIMIT $3 \
                           FOR UPDATE SKIP LOCKED), \
              moved AS (DELETE FROM taskwarden.scheduled s USING due WHERE s.ctid = due.ctid \
@@ -119,7 +122,7 @@ impl Db {
         .bind(PROMOTED_MAX)
         .fetch_all(&mut *tx)
         .await?;
-        let next: Option<i64> = sqlx::query_scalar("SELECT min(run_at_ms) FROM taskwarden.scheduled WHERE run_at_ms >= $1")
+        let next: Option<i64> = sql::query_scalar("SELECT min(run_at_ms) FROM taskwarden.scheduled WHERE run_at_ms >= $1")
             .bind(from)
             .fetch_one(&mut *tx)
             .await?;
@@ -239,14 +242,14 @@ impl Db {
 /// How many tasks of lanes with a cap may start. The lanes stay locked until the end of the transaction, and what is counted after that is
 /// all that any host has committed.
 async fn free_slots(conn: &mut PgConnection, lanes: &[i32]) -> Result<HashMap<i32, u32>> {
-    let caps: Vec<(i32, bool, Option<i32>)> = sqlx::query_as(
+    let caps: Vec<(i32, bool, Option<i32>)> = sql::query_as(
         "SELECT lane_id, paused, concurrency_cap FROM taskwarden.lanes WHERE lane_id = ANY($1) ORDER BY lane_id FOR NO KEY UPDATE",
     )
     .bind(lanes)
     .fetch_all(&mut *conn)
     .await?;
     let running: Vec<(i32, i64)> =
-        sqlx::query_as("SELECT lane_id, count(*) FROM taskwarden.running WHERE lane_id = ANY($1) GROUP BY lane_id")
+        sql::query_as("SELECT lane_id, count(*) FROM taskwarden.running WHERE lane_id = ANY($1) GROUP BY lane_id")
             .bind(lanes)
             .fetch_all(conn)
             .await?;
@@ -264,7 +267,7 @@ type ShownRow = (i64, Option<Vec<i64>>, Option<Vec<i64>>);
 
 /// The first `depth` tasks of each front, in order.
 async fn show(conn: &mut PgConnection, open: &[(FrontKey, Place)], depth: usize) -> Result<Vec<Shown>> {
-    let rows: Vec<ShownRow> = sqlx::query_as(
+    let rows: Vec<ShownRow> = sql::query_as(
         "SELECT f.ord, array_agg(r.run_key ORDER BY r.run_key, r.seq), array_agg(r.seq ORDER BY r.run_key, r.seq) \
          FROM unnest($1::int[], $2::int[], $3::smallint[], $4::bigint[], $5::bigint[]) WITH ORDINALITY AS f(lane_id, tenant_id, rank, run_key, seq, ord) \
          CROSS JOIN LATERAL (SELECT r.run_key, r.seq FROM taskwarden.ready r WHERE r.lane_id = f.lane_id AND r.tenant_id = f.tenant_id AND r.rank = f.rank \
@@ -300,7 +303,7 @@ async fn take(
     capped: &[i32],
     wanted: &[Wanted],
 ) -> Result<Vec<(FrontKey, ClaimedTask)>> {
-    let rows = sqlx::query(
+    let rows = sql::query(
         "WITH picked AS (\
              SELECT r.ctid FROM unnest($3::int[], $4::int[], $5::smallint[], $6::bigint[], $7::bigint[], $8::int[]) \
                   AS f(lane_id, tenant_id, rank, run_key, seq, quota) \

@@ -8,6 +8,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 use sqlx_postgres::{PgConnection, PgRow};
 
 use super::PostgresStore;
+use super::sql;
 use crate::clock::UnixMs;
 use crate::finding::{Acknowledgement, Currency, Finding, FindingId, FindingKind, FindingScope, FindingState, GrossValue, Report, settle};
 use crate::store::stored::{damaged, task_id};
@@ -64,7 +65,7 @@ fn text(text: &str) -> String {
 async fn write(conn: &mut PgConnection, finding: &Finding) -> Result<()> {
     let keys = serde_json::to_string(&finding.keys).map_err(|error| damaged("the keys of a finding", error))?;
     let (gross, acknowledged) = (finding.gross.as_ref(), finding.acknowledged.as_ref());
-    sqlx::query(
+    sql::query(
         "INSERT INTO taskwarden.findings (id, scope, kind, keys, state, severity, gross_minor, currency, explanation, detail, source_task, \
          first_seen_ms, opened_ms, last_seen_ms, resolved_ms, times_seen, times_reopened, acknowledged_ms, acknowledged_note) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) \
@@ -104,27 +105,26 @@ impl FindingStore for PostgresStore {
         let (scope, source) = (report.scope.as_str(), report.source.to_string());
         let mut tx = self.db.begin().await?;
         // The row of the scope is what two reports of it wait for; the first of all makes it, with nothing in it yet.
-        sqlx::query(
+        sql::query(
             "INSERT INTO taskwarden.finding_reports (scope, source_task, reported_at_ms) VALUES ($1, '', $2) ON CONFLICT DO NOTHING",
         )
         .bind(scope)
         .bind(i64::MIN)
         .execute(&mut *tx)
         .await?;
-        let superseded: bool = sqlx::query_scalar(
-            "SELECT source_task = $2 OR reported_at_ms > $3 FROM taskwarden.finding_reports WHERE scope = $1 FOR UPDATE",
-        )
-        .bind(scope)
-        .bind(&source)
-        .bind(report.at.0)
-        .fetch_one(&mut *tx)
-        .await?;
+        let superseded: bool =
+            sql::query_scalar("SELECT source_task = $2 OR reported_at_ms > $3 FROM taskwarden.finding_reports WHERE scope = $1 FOR UPDATE")
+                .bind(scope)
+                .bind(&source)
+                .bind(report.at.0)
+                .fetch_one(&mut *tx)
+                .await?;
         if superseded {
             return Ok(Reported::Superseded);
         }
         let ids: Vec<String> =
             report.found.iter().map(|observation| FindingId::of(&report.scope, &observation.kind, &observation.keys).to_string()).collect();
-        let known = sqlx::query(select("WHERE scope = $1 AND state <> 'resolved' OR id = ANY($2)"))
+        let known = sql::query(select("WHERE scope = $1 AND state <> 'resolved' OR id = ANY($2)"))
             .bind(scope)
             .bind(ids)
             .fetch_all(&mut *tx)
@@ -133,7 +133,7 @@ impl FindingStore for PostgresStore {
         for change in &changes {
             write(&mut tx, change.finding()).await?;
         }
-        sqlx::query("UPDATE taskwarden.finding_reports SET source_task = $2, reported_at_ms = $3 WHERE scope = $1")
+        sql::query("UPDATE taskwarden.finding_reports SET source_task = $2, reported_at_ms = $3 WHERE scope = $1")
             .bind(scope)
             .bind(&source)
             .bind(report.at.0)
@@ -159,7 +159,7 @@ impl FindingStore for PostgresStore {
             Some(false) => " AND acknowledged_ms IS NULL",
         });
         let mut tx = self.db.begin_read().await?;
-        let rows = sqlx::query(select(&format!("{wheres} ORDER BY finding_no DESC LIMIT $5")))
+        let rows = sql::query(select(&format!("{wheres} ORDER BY finding_no DESC LIMIT $5")))
             .bind(filter.before.unwrap_or(i64::MAX))
             .bind(filter.state.map(FindingState::name))
             .bind(filter.kind.as_ref().map(FindingKind::as_str))
@@ -174,12 +174,12 @@ impl FindingStore for PostgresStore {
 
     async fn finding(&self, id: FindingId) -> Result<Option<Finding>> {
         let mut tx = self.db.begin_read().await?;
-        let row = sqlx::query(select("WHERE id = $1")).bind(id.to_string()).fetch_optional(&mut *tx).await?;
+        let row = sql::query(select("WHERE id = $1")).bind(id.to_string()).fetch_optional(&mut *tx).await?;
         row.as_ref().map(finding).transpose()
     }
 
     async fn acknowledge_finding(&self, id: FindingId, acknowledged: Option<Acknowledgement>) -> Result<Option<Finding>> {
-        let query = sqlx::query("UPDATE taskwarden.findings SET acknowledged_ms = $1, acknowledged_note = $2 WHERE id = $3")
+        let query = sql::query("UPDATE taskwarden.findings SET acknowledged_ms = $1, acknowledged_note = $2 WHERE id = $3")
             .bind(acknowledged.as_ref().map(|seen| seen.at.0))
             .bind(acknowledged.as_ref().map(|seen| text(&seen.note)))
             .bind(id.to_string());
@@ -189,7 +189,7 @@ impl FindingStore for PostgresStore {
 
     async fn prune_findings(&self, resolved_before: UnixMs, limit_findings: u32) -> Result<u64> {
         let mut tx = self.db.begin().await?;
-        let done = sqlx::query(
+        let done = sql::query(
             "DELETE FROM taskwarden.findings WHERE finding_no IN \
              (SELECT finding_no FROM taskwarden.findings WHERE resolved_ms < $1 ORDER BY resolved_ms LIMIT $2)",
         )

@@ -6,6 +6,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 
 use super::Db;
 use super::settle::{Settle, Way, settle};
+use super::sql;
 use super::time::NOW_MS;
 use crate::clock::UnixMs;
 use crate::store::stored::{lane_key, task_id};
@@ -41,7 +42,7 @@ impl Db {
             self.now_sql("$3::bigint")
         );
         let mut tx = self.begin().await?;
-        let (host_id, database_ms): (i32, i64) = sqlx::query_as(AssertSqlSafe(text))
+        let (host_id, database_ms): (i32, i64) = sql::query_as(AssertSqlSafe(text))
             .bind(name)
             .bind(self.options.instance)
             .bind(now.0)
@@ -50,7 +51,7 @@ impl Db {
             .await?;
         // Of an earlier life of this very instance.
         let held: Vec<(i64, i64)> =
-            sqlx::query_as("SELECT seq, token FROM taskwarden.running WHERE host_id = $1").bind(host_id).fetch_all(&mut *tx).await?;
+            sql::query_as("SELECT seq, token FROM taskwarden.running WHERE host_id = $1").bind(host_id).fetch_all(&mut *tx).await?;
         self.commit(tx).await?;
         self.time.seen(now, database_ms);
         self.granted.add(host_id, held.into_iter().map(|(seq, token)| Claim { seq, token }));
@@ -70,8 +71,8 @@ impl Db {
         let clock = self.now_sql("$2::bigint");
         let text = format!("UPDATE taskwarden.hosts SET lease_until_ms = {clock} + $3 WHERE host_id = $1 RETURNING {clock}, $2");
         let renewed: Option<(i64, i64)> =
-            sqlx::query_as(AssertSqlSafe(text)).bind(host_id).bind(now.0).bind(lease_ms).fetch_optional(&mut *tx).await?;
-        let rows: Vec<(i64, i64, bool)> = sqlx::query_as(
+            sql::query_as(AssertSqlSafe(text)).bind(host_id).bind(now.0).bind(lease_ms).fetch_optional(&mut *tx).await?;
+        let rows: Vec<(i64, i64, bool)> = sql::query_as(
             "SELECT r.seq, r.token, r.cancel_requested FROM unnest($1::bigint[], $2::bigint[]) AS c(seq, token) \
              JOIN taskwarden.running r ON r.seq = c.seq AND r.token = c.token",
         )
@@ -79,7 +80,7 @@ impl Db {
         .bind(granted.iter().map(|claim| claim.token).collect::<Vec<_>>())
         .fetch_all(&mut *tx)
         .await?;
-        let others: bool = sqlx::query_scalar("SELECT count(*) > 1 FROM taskwarden.hosts").fetch_one(&mut *tx).await?;
+        let others: bool = sql::query_scalar("SELECT count(*) > 1 FROM taskwarden.hosts").fetch_one(&mut *tx).await?;
         self.commit(tx).await?;
         self.notices.others(others);
         match renewed {
@@ -110,7 +111,7 @@ impl Db {
     pub(super) async fn read_hosts(&self) -> Result<Vec<HostShown>> {
         let mut tx = self.begin_read().await?;
         // The one that stands for a database's former owner never lived; it is of interest as long as tasks are laid to its account.
-        let rows = sqlx::query(
+        let rows = sql::query(
             "SELECT h.host_id, h.name, h.lease_until_ms, t.id, l.task_type, l.ai_model, r.attempt FROM taskwarden.hosts h \
              LEFT JOIN taskwarden.running r USING (host_id) LEFT JOIN taskwarden.tasks t USING (seq) \
              LEFT JOIN taskwarden.lanes l ON l.lane_id = t.lane_id \
@@ -159,7 +160,7 @@ impl Db {
         self.add_up_changes().await?;
         let mut taken = Vec::new();
         loop {
-            let some = self.take_back_some(now, all, decide).await?;
+            let some = self.answered(self.take_back_some(now, all, decide)).await?;
             let more = some.len() >= usize::try_from(TAKEN_BACK_MAX).unwrap_or(usize::MAX);
             taken.extend(some);
             if !more {
@@ -171,7 +172,7 @@ impl Db {
     async fn take_back_some(&self, now: UnixMs, all: bool, decide: &(dyn Fn(u32, u32, u32) -> Next + Send + Sync)) -> Result<Vec<TaskId>> {
         let clock = self.now_sql("$1::bigint");
         let mut tx = self.begin().await?;
-        let expired: bool = sqlx::query_scalar(AssertSqlSafe(format!(
+        let expired: bool = sql::query_scalar(AssertSqlSafe(format!(
             "SELECT $1::bigint IS NOT NULL AND EXISTS (SELECT 1 FROM taskwarden.hosts WHERE lease_until_ms < {clock})"
         )))
         .bind(now.0)
@@ -181,7 +182,7 @@ impl Db {
             return Ok(Vec::new());
         }
         // What another host takes back at this moment is passed over.
-        let rows = sqlx::query(AssertSqlSafe(format!(
+        let rows = sql::query(AssertSqlSafe(format!(
             "SELECT r.seq, r.token, r.attempt, coalesce(p.max_attempts, t.max_attempts) AS max_attempts, coalesce(p.lost, 0) + 1 AS lost, t.id \
              FROM taskwarden.running r JOIN taskwarden.tasks t USING (seq) LEFT JOIN taskwarden.progress p USING (seq) \
              WHERE $2 OR NOT EXISTS (SELECT 1 FROM taskwarden.hosts h WHERE h.host_id = r.host_id AND h.lease_until_ms >= {clock}) \
@@ -206,7 +207,7 @@ impl Db {
         }
         let settled = settle(&mut tx, self.step_ms(), &lost.iter().collect::<Vec<_>>()).await?;
         if lost.is_empty() {
-            sqlx::query(AssertSqlSafe(format!(
+            sql::query(AssertSqlSafe(format!(
                 "DELETE FROM taskwarden.hosts WHERE lease_until_ms < {clock} - $2 AND $1::bigint IS NOT NULL"
             )))
             .bind(now.0)

@@ -8,6 +8,7 @@ use sqlx_postgres::PgConnection;
 
 use super::Db;
 use super::fronts::{FrontKey, Place};
+use super::sql;
 use crate::clock::UnixMs;
 use crate::store::stored::{damaged, lane_key};
 use crate::store::{Conflict, Lane, LanePatch, Result, StoreError};
@@ -66,7 +67,7 @@ impl LaneBook {
     }
 
     async fn read(&self, conn: &mut PgConnection) -> Result<()> {
-        let rows = sqlx::query("SELECT lane_id, task_type, ai_model, paused, concurrency_cap FROM taskwarden.lanes ORDER BY lane_id")
+        let rows = sql::query("SELECT lane_id, task_type, ai_model, paused, concurrency_cap FROM taskwarden.lanes ORDER BY lane_id")
             .fetch_all(conn)
             .await?;
         let mut book = Book::default();
@@ -90,7 +91,7 @@ impl Db {
             return Ok(());
         }
         let mut tx = self.begin().await?;
-        sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *tx).await?;
+        sql::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *tx).await?;
         self.lanes.read(&mut tx).await?;
         let mut new: Vec<&LaneKey> = keys.iter().copied().filter(|key| self.lanes.id(key).is_none()).collect();
         new.sort_unstable();
@@ -105,7 +106,7 @@ impl Db {
         }
         let types: Vec<&str> = new.iter().map(|key| key.task_type.as_str()).collect();
         let models: Vec<Option<&str>> = new.iter().map(|key| key.ai_model.as_ref().map(AiModel::as_str)).collect();
-        sqlx::query("INSERT INTO taskwarden.lanes (task_type, ai_model) SELECT * FROM unnest($1::text[], $2::text[])")
+        sql::query("INSERT INTO taskwarden.lanes (task_type, ai_model) SELECT * FROM unnest($1::text[], $2::text[])")
             .bind(types)
             .bind(models)
             .execute(&mut *tx)
@@ -118,7 +119,7 @@ impl Db {
         self.add_up_changes().await?;
         let mut tx = self.begin_read().await?;
         // "First" is by run key: the task that will start next. One seek for each front, from where this host knows that it begins.
-        let rows = sqlx::query(
+        let rows = sql::query(
             "SELECT l.lane_id, l.task_type, l.ai_model, l.paused, l.concurrency_cap, l.weight, \
                     coalesce(c.queued, 0)::bigint AS queued, coalesce(c.scheduled, 0)::bigint AS scheduled, coalesce(c.running, 0)::bigint AS running \
              FROM taskwarden.lanes l \
@@ -152,7 +153,7 @@ impl Db {
             self.look().await?;
             sought = self.fronts_of(&waiting);
         }
-        let firsts: Vec<(i32, i64)> = sqlx::query_as(
+        let firsts: Vec<(i32, i64)> = sql::query_as(
             "SELECT DISTINCT ON (f.lane_id) f.lane_id, coalesce(p.run_at_ms, t.run_at_ms) \
              FROM unnest($1::int[], $2::int[], $3::smallint[], $4::bigint[], $5::bigint[]) f(lane_id, tenant_id, rank, run_key, seq) \
              CROSS JOIN LATERAL (SELECT r.run_key, r.seq FROM taskwarden.ready r WHERE r.lane_id = f.lane_id AND r.tenant_id = f.tenant_id AND r.rank = f.rank \
@@ -182,12 +183,12 @@ impl Db {
         for (table, add_up) in ADDED_UP {
             let mut tx = self.begin().await?;
             let many: bool =
-                sqlx::query_scalar(AssertSqlSafe(format!("SELECT count(*) = $1 FROM (SELECT 1 FROM taskwarden.{table} LIMIT $1) c")))
+                sql::query_scalar(AssertSqlSafe(format!("SELECT count(*) = $1 FROM (SELECT 1 FROM taskwarden.{table} LIMIT $1) c")))
                     .bind(CHANGES_MAX)
                     .fetch_one(&mut *tx)
                     .await?;
             if many {
-                sqlx::query(add_up).execute(&mut *tx).await?;
+                sql::query(add_up).execute(&mut *tx).await?;
             }
             self.commit(tx).await?;
         }
@@ -199,7 +200,7 @@ impl Db {
         let lane_id = self.lanes.id(key).ok_or_else(|| damaged("the table lanes", "a lane is missing"))?;
         let number = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
         let mut tx = self.begin().await?;
-        sqlx::query(
+        sql::query(
             "UPDATE taskwarden.lanes SET paused = coalesce($2, paused), weight = coalesce($3, weight), \
              concurrency_cap = CASE WHEN $4 THEN $5 ELSE concurrency_cap END WHERE lane_id = $1",
         )
@@ -219,13 +220,14 @@ impl Db {
     /// Tells functions in the database what this host is configured with.
     pub(super) async fn publish_settings(&self) -> Result<()> {
         let mut tx = self.begin().await?;
-        let changed = sqlx::query(
-            "UPDATE taskwarden.queue_settings SET priority_step_ms = $1, lanes_max = $2, payload_bytes_max = $3 \
-             WHERE (priority_step_ms, lanes_max, payload_bytes_max) <> ($1, $2, $3)",
+        let changed = sql::query(
+            "UPDATE taskwarden.queue_settings SET priority_step_ms = $1, lanes_max = $2, payload_bytes_max = $3, tenants_max = $4 \
+             WHERE (priority_step_ms, lanes_max, payload_bytes_max, tenants_max) <> ($1, $2, $3, $4)",
         )
         .bind(self.step_ms())
         .bind(i32::try_from(self.options.lanes_max).unwrap_or(i32::MAX))
         .bind(i64::try_from(self.options.payload_bytes_max).unwrap_or(i64::MAX))
+        .bind(i32::try_from(self.options.tenants_max).unwrap_or(i32::MAX))
         .execute(&mut *tx)
         .await?;
         if changed.rows_affected() > 0 {

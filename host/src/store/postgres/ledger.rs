@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, Row as _};
 use sqlx_postgres::PgRow;
 
+use super::sql;
 use super::stripe::{income, transactions, wanted};
 use super::{PostgresStore, Tx};
 use crate::clock::UnixMs;
@@ -20,7 +21,7 @@ pub(super) const COLUMNS: &str = "id, type, reporting_category, balance_type, so
                        available_on_ms, payout, charge, payment_intent, order_id, description, origin";
 
 async fn put(tx: &mut Tx, owner: &Owner, row: &BalanceTransaction) -> Result<()> {
-    sqlx::query(
+    sql::query(
         "INSERT INTO taskwarden.stripe_balance_transactions (account, livemode, id, type, reporting_category, balance_type, source, status, currency, \
          amount, fee, net, exchange_rate, created_at_ms, available_on_ms, payout, charge, payment_intent, order_id, description, origin) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) \
@@ -56,7 +57,7 @@ async fn put(tx: &mut Tx, owner: &Owner, row: &BalanceTransaction) -> Result<()>
 }
 
 async fn quarantine(tx: &mut Tx, owner: &Owner, row: &QuarantinedRow) -> Result<()> {
-    sqlx::query(
+    sql::query(
         "INSERT INTO taskwarden.stripe_quarantine (id, account, livemode, source, line, reason, \"row\", at_ms) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (account, livemode, id) DO NOTHING",
     )
@@ -80,7 +81,7 @@ fn without_nul(text: &str) -> String {
 
 async fn list(tx: &mut Tx, owner: &Owner, listing: &PayoutListing, now: UnixMs) -> Result<()> {
     // What is complete stays so, however often the payout is seen again.
-    sqlx::query(
+    sql::query(
         "INSERT INTO taskwarden.stripe_payout_listings AS l (account, livemode, payout, currency, amount, state, updated_at_ms) \
          VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (account, livemode, payout) DO UPDATE SET currency = excluded.currency, \
          amount = excluded.amount, state = excluded.state, updated_at_ms = excluded.updated_at_ms WHERE l.state <> 'complete'",
@@ -150,7 +151,7 @@ impl LedgerStore for PostgresStore {
         let ids: Vec<&str> = batch.transactions.iter().map(|(_, row)| row.id.as_str()).collect();
         let sought =
             format!("SELECT {COLUMNS} FROM taskwarden.stripe_balance_transactions WHERE account = $1 AND livemode = $2 AND id = ANY($3)");
-        let rows = sqlx::query(AssertSqlSafe(sought)).bind(&owner.account).bind(owner.livemode).bind(ids).fetch_all(&mut *tx).await?;
+        let rows = sql::query(AssertSqlSafe(sought)).bind(&owner.account).bind(owner.livemode).bind(ids).fetch_all(&mut *tx).await?;
         let stored = rows.iter().map(|row| transaction(row).map(|row| (row.id.clone(), row))).collect::<Result<BTreeMap<_, _>>>()?;
         let plan = Plan::of(&batch, &stored, now).map_err(|overflow| StoreError::Conflict(Conflict::Money(overflow)))?;
         if !batch.objects.is_empty() {
@@ -168,7 +169,7 @@ impl LedgerStore for PostgresStore {
             list(&mut tx, owner, listing, now).await?;
         }
         if let Some(cursor) = &batch.cursor {
-            sqlx::query(
+            sql::query(
                 "INSERT INTO taskwarden.stripe_cursors (account, livemode, name, value, updated_at_ms) VALUES ($1, $2, $3, $4, $5) \
                  ON CONFLICT (account, livemode, name) DO UPDATE SET value = excluded.value, updated_at_ms = excluded.updated_at_ms",
             )
@@ -191,7 +192,7 @@ impl LedgerStore for PostgresStore {
              AND created_at_ms < $4 AND (created_at_ms, id) > ($5, $6) ORDER BY created_at_ms, id LIMIT $7"
         );
         let mut tx = self.db.begin_read().await?;
-        let rows = sqlx::query(AssertSqlSafe(sql))
+        let rows = sql::query(AssertSqlSafe(sql))
             .bind(&query.owner.account)
             .bind(query.owner.livemode)
             .bind(query.from.0)
@@ -209,13 +210,13 @@ impl LedgerStore for PostgresStore {
             "SELECT {COLUMNS} FROM taskwarden.stripe_balance_transactions WHERE account = $1 AND livemode = $2 AND payout = $3 ORDER BY id"
         );
         let mut tx = self.db.begin_read().await?;
-        let rows = sqlx::query(AssertSqlSafe(sql)).bind(&owner.account).bind(owner.livemode).bind(payout).fetch_all(&mut *tx).await?;
+        let rows = sql::query(AssertSqlSafe(sql)).bind(&owner.account).bind(owner.livemode).bind(payout).fetch_all(&mut *tx).await?;
         rows.iter().map(transaction).collect()
     }
 
     async fn cursor(&self, owner: &Owner, name: &str) -> Result<Option<String>> {
         let mut tx = self.db.begin_read().await?;
-        let value = sqlx::query_scalar("SELECT value FROM taskwarden.stripe_cursors WHERE account = $1 AND livemode = $2 AND name = $3")
+        let value = sql::query_scalar("SELECT value FROM taskwarden.stripe_cursors WHERE account = $1 AND livemode = $2 AND name = $3")
             .bind(&owner.account)
             .bind(owner.livemode)
             .bind(name)
@@ -227,7 +228,7 @@ impl LedgerStore for PostgresStore {
     async fn listings(&self, owner: &Owner, states: &[ListingState], limit: u32) -> Result<Vec<PayoutListing>> {
         let states: Vec<&str> = states.iter().map(|state| state.name()).collect();
         let mut tx = self.db.begin_read().await?;
-        let rows = sqlx::query(
+        let rows = sql::query(
             "SELECT payout, currency, amount, state FROM taskwarden.stripe_payout_listings \
              WHERE account = $1 AND livemode = $2 AND state = ANY($3) ORDER BY payout LIMIT $4",
         )
@@ -242,7 +243,7 @@ impl LedgerStore for PostgresStore {
 
     async fn overdue_payouts(&self, owner: &Owner, arrived_before: UnixMs, limit: u32) -> Result<Vec<String>> {
         let mut tx = self.db.begin_read().await?;
-        let ids = sqlx::query_scalar(
+        let ids = sql::query_scalar(
             "SELECT id FROM taskwarden.stripe_transactions WHERE account = $1 AND livemode = $2 AND kind = 'payout' \
              AND status IN ('pending', 'in_transit') AND coalesce(arrival_at_ms, created_at_ms) < $3 ORDER BY id LIMIT $4",
         )
@@ -257,7 +258,7 @@ impl LedgerStore for PostgresStore {
 
     async fn quarantine(&self, owner: &Owner, limit: u32) -> Result<Vec<QuarantinedRow>> {
         let mut tx = self.db.begin_read().await?;
-        let rows = sqlx::query(
+        let rows = sql::query(
             "SELECT id, source, line, reason, \"row\", at_ms FROM taskwarden.stripe_quarantine WHERE account = $1 AND livemode = $2 \
              ORDER BY at_ms DESC, source, line, id LIMIT $3",
         )

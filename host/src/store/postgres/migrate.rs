@@ -7,9 +7,11 @@ use sqlx::AssertSqlSafe;
 use sqlx_postgres::PgPoolOptions;
 use sqlx_postgres::{PgConnection, PgPool};
 
-use crate::store::Result;
+use super::error;
+use super::sql;
 use crate::store::migration::{MigrationReport, known, migrations_in};
 use crate::store::stored::damaged;
+use crate::store::{Result, StoreError};
 
 /// Every migration in order: its name, which begins with its number, and its text.
 pub const MIGRATIONS: &[(&str, &str)] = migrations_in!("postgres");
@@ -35,7 +37,7 @@ pub(super) async fn migrate_pool(pool: &PgPool, dry_run: bool) -> Result<Migrati
         let present = known(present, MIGRATIONS)?;
         return Ok(MigrationReport { dry_run, existed, present, applied: Vec::new(), rows_before: Vec::new(), rows_after: Vec::new() });
     }
-    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *tx).await?;
+    sql::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *tx).await?;
     let report = apply(&mut tx, dry_run).await?;
     if dry_run || report.applied.is_empty() {
         tx.rollback().await?;
@@ -48,13 +50,13 @@ pub(super) async fn migrate_pool(pool: &PgPool, dry_run: bool) -> Result<Migrati
 /// Whether there was anything before, and the migrations it has had.
 async fn present(conn: &mut PgConnection) -> Result<(bool, Vec<(i64, String)>)> {
     let (table, ours): (bool, bool) =
-        sqlx::query_as("SELECT to_regclass('public.execution_tasks') IS NOT NULL, to_regclass('taskwarden.schema_migrations') IS NOT NULL")
+        sql::query_as("SELECT to_regclass('public.execution_tasks') IS NOT NULL, to_regclass('taskwarden.schema_migrations') IS NOT NULL")
             .fetch_one(&mut *conn)
             .await?;
     if !ours {
         return Ok((table, Vec::new()));
     }
-    let present = sqlx::query_as("SELECT number, name FROM taskwarden.schema_migrations ORDER BY number").fetch_all(conn).await?;
+    let present = sql::query_as("SELECT number, name FROM taskwarden.schema_migrations ORDER BY number").fetch_all(conn).await?;
     Ok((true, present))
 }
 
@@ -64,18 +66,27 @@ async fn apply(conn: &mut PgConnection, dry_run: bool) -> Result<MigrationReport
     let count = present.len();
     let present = known(present, MIGRATIONS)?;
     if count < MIGRATIONS.len() {
-        // Asked for only when it is needed, because it needs a right that the schema's owner may not have given.
-        sqlx::raw_sql(
-            "CREATE SCHEMA IF NOT EXISTS taskwarden; \
-             CREATE TABLE IF NOT EXISTS taskwarden.schema_migrations (number bigint PRIMARY KEY, name text NOT NULL, applied_at_ms bigint NOT NULL)",
-        )
-        .execute(&mut *conn)
-        .await?;
+        // Each is made only where it is missing, because each needs a right that whoever migrates may not have.
+        let (schema, table): (bool, bool) =
+            sql::query_as("SELECT to_regnamespace('taskwarden') IS NOT NULL, to_regclass('taskwarden.schema_migrations') IS NOT NULL")
+                .fetch_one(&mut *conn)
+                .await?;
+        if !schema {
+            sqlx::raw_sql("CREATE SCHEMA taskwarden").execute(&mut *conn).await.map_err(may_not)?;
+        }
+        if !table {
+            let text =
+                "CREATE TABLE taskwarden.schema_migrations (number bigint PRIMARY KEY, name text NOT NULL, applied_at_ms bigint NOT NULL)";
+            sqlx::raw_sql(text).execute(&mut *conn).await.map_err(may_not)?;
+        }
     }
     let mut applied = Vec::new();
     for ((name, text), number) in MIGRATIONS.iter().zip(1_i64..).skip(count) {
-        sqlx::raw_sql(*text).execute(&mut *conn).await.map_err(|error| damaged(&format!("the database before migration {name}"), error))?;
-        sqlx::query(AssertSqlSafe(format!(
+        let done = sqlx::raw_sql(*text).execute(&mut *conn).await;
+        done.map_err(|error| {
+            if error::not_allowed(&error) { may_not(error) } else { damaged(&format!("the database before migration {name}"), error) }
+        })?;
+        sql::query(AssertSqlSafe(format!(
             "INSERT INTO taskwarden.schema_migrations (number, name, applied_at_ms) VALUES ($1, $2, {})",
             super::time::NOW_MS
         )))
@@ -89,9 +100,19 @@ async fn apply(conn: &mut PgConnection, dry_run: bool) -> Result<MigrationReport
     Ok(MigrationReport { dry_run, existed, present, applied, rows_before, rows_after })
 }
 
+/// A host that runs with few rights cannot migrate, and does not have to.
+fn may_not(error: sqlx::Error) -> StoreError {
+    if !error::not_allowed(&error) {
+        return error.into();
+    }
+    StoreError::Broken(format!(
+        "it has to be migrated, and this role may not do that ({error}); run `taskwarden migrate` as the role that owns the schema first"
+    ))
+}
+
 /// The rows of every table of ours, and of the public table before it was taken over.
 async fn count_rows(conn: &mut PgConnection) -> Result<Vec<(String, u64)>> {
-    let tables: Vec<(String, String)> = sqlx::query_as(
+    let tables: Vec<(String, String)> = sql::query_as(
         "SELECT schemaname::text, tablename::text FROM pg_tables \
          WHERE (schemaname = 'taskwarden' AND tablename <> 'schema_migrations') OR (schemaname = 'public' AND tablename = 'execution_tasks') \
          ORDER BY 1, 2",
@@ -102,7 +123,7 @@ async fn count_rows(conn: &mut PgConnection) -> Result<Vec<(String, u64)>> {
     for (schema, table) in tables {
         let quoted = table.replace('"', "\"\"");
         let text = format!("SELECT count(*) FROM {schema}.\"{quoted}\"");
-        let rows: i64 = sqlx::query_scalar(AssertSqlSafe(text)).fetch_one(&mut *conn).await?;
+        let rows: i64 = sql::query_scalar(AssertSqlSafe(text)).fetch_one(&mut *conn).await?;
         counts.push((table, u64::try_from(rows).unwrap_or_default()));
     }
     Ok(counts)

@@ -29,6 +29,7 @@ mod row;
 mod schedules;
 mod settle;
 mod share;
+mod sql;
 mod stats;
 mod stripe;
 mod submit;
@@ -38,6 +39,7 @@ mod tasks;
 mod tenants;
 mod time;
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -110,6 +112,10 @@ const BEGIN: &str = "BEGIN; SET LOCAL jit = off; SET LOCAL enable_seqscan = off;
 /// The same for reading, where plans may depend on what is there.
 const BEGIN_READ: &str = "BEGIN READ ONLY; SET LOCAL idle_in_transaction_session_timeout = '30s'";
 
+/// Longer than anything takes here. A database that has neither answered nor hung up by then is beyond a broken network, and its answer
+/// may never come: TCP by itself waits for it without end.
+const ANSWER_MAX: Duration = Duration::from_secs(60);
+
 /// What all parts of a store share.
 struct Db {
     pool: PgPool,
@@ -132,11 +138,34 @@ type Tx = Transaction<'static, Postgres>;
 
 impl Db {
     async fn begin(&self) -> Result<Tx> {
-        Ok(self.pool.begin_with(BEGIN).await?)
+        self.begin_with(BEGIN).await
     }
 
     async fn begin_read(&self) -> Result<Tx> {
-        Ok(self.pool.begin_with(BEGIN_READ).await?)
+        self.begin_with(BEGIN_READ).await
+    }
+
+    /// After a restart of the database every connection that rested in the pool is dead, and each is found out by its first use. Nothing
+    /// has been asked for at that point, so the next one is tried; the last one tried is a new one.
+    async fn begin_with(&self, statement: &'static str) -> Result<Tx> {
+        for _ in 0..self.options.connections.max(2) {
+            match self.pool.begin_with(statement).await {
+                Err(error) if error::hung_up(&error) => tracing::debug!(%error, "a connection to the database was dead"),
+                begun => return Ok(begun?),
+            }
+        }
+        Ok(self.pool.begin_with(statement).await?)
+    }
+
+    /// Gives up on a database that does not answer. What was asked for may be done all the same.
+    async fn answered<T>(&self, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        tokio::select! {
+            biased;
+            done = work => done,
+            () = self.options.clock.sleep(ANSWER_MAX) => {
+                Err(StoreError::Unavailable(format!("it has not answered for {} s", ANSWER_MAX.as_secs())))
+            }
+        }
     }
 
     async fn commit(&self, tx: Tx) -> Result<()> {
@@ -263,6 +292,10 @@ fn connect_options(url: &str, pooled: bool) -> Result<PgConnectOptions> {
         ),
         other => other.into(),
     })?;
-    let options = options.application_name("taskwarden").disable_statement_logging();
-    Ok(if pooled { options.statement_cache_capacity(0) } else { options.statement_cache_capacity(128) })
+    // Floats come whole without being asked for since version 12, and a transaction pooler refuses parameters that it does not know.
+    let options = options.extra_float_digits(None).application_name("taskwarden").disable_statement_logging();
+    if pooled {
+        sql::without_names();
+    }
+    Ok(options.statement_cache_capacity(128))
 }

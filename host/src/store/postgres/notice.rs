@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Db;
 use super::fronts::FrontKey;
+use super::sql;
 
 /// One for all databases of a server would wake strangers, but channels belong to a database.
 const CHANNEL: &str = "taskwarden";
@@ -179,7 +180,7 @@ async fn send(db: Arc<Db>, stop: CancellationToken) {
         let Some(text) = db.notices.take(&origin) else { continue };
         let sent = async {
             let mut tx = db.begin().await?;
-            sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(text).execute(&mut *tx).await?;
+            sql::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(text).execute(&mut *tx).await?;
             db.commit(tx).await
         };
         if let Err(error) = sent.await {

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, Row as _};
 use sqlx_postgres::PgRow;
 
+use super::sql;
 use super::{PostgresStore, Tx};
 use crate::clock::UnixMs;
 use crate::store::Result;
@@ -15,7 +16,7 @@ const COLUMNS: &str = "id, digest, currency, amount, tax, shipping, basket, sess
 
 async fn find(tx: &mut Tx, owner: &Owner, id: &str) -> Result<Option<Order>> {
     let sql = format!("SELECT {COLUMNS} FROM taskwarden.stripe_orders WHERE account = $1 AND livemode = $2 AND id = $3");
-    let row = sqlx::query(AssertSqlSafe(sql)).bind(&owner.account).bind(owner.livemode).bind(id).fetch_optional(&mut **tx).await?;
+    let row = sql::query(AssertSqlSafe(sql)).bind(&owner.account).bind(owner.livemode).bind(id).fetch_optional(&mut **tx).await?;
     row.as_ref().map(order).transpose()
 }
 
@@ -41,7 +42,7 @@ fn order(row: &PgRow) -> Result<Order> {
 impl OrderStore for PostgresStore {
     async fn place_order(&self, owner: &Owner, order: Order) -> Result<Placed> {
         let mut tx = self.db.begin().await?;
-        let added = sqlx::query(
+        let added = sql::query(
             "INSERT INTO taskwarden.stripe_orders (account, livemode, id, digest, currency, amount, tax, shipping, basket, created_at_ms) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (account, livemode, id) DO NOTHING",
         )
@@ -72,7 +73,7 @@ impl OrderStore for PostgresStore {
 
     async fn set_order_session(&self, owner: &Owner, order_id: &str, session: OrderSession) -> Result<()> {
         let mut tx = self.db.begin().await?;
-        sqlx::query(
+        sql::query(
             "UPDATE taskwarden.stripe_orders SET session = $1, url = $2 WHERE account = $3 AND livemode = $4 AND id = $5 AND session IS NULL",
         )
         .bind(&session.id)

@@ -7,6 +7,7 @@ use sqlx::Row as _;
 use sqlx_postgres::PgRow;
 
 use super::PostgresStore;
+use super::sql;
 use crate::clock::UnixMs;
 use crate::store::stored::{damaged, lane_key};
 use crate::store::{RateAnswer, Rated, RatingStats, RatingStore, Result};
@@ -37,13 +38,13 @@ impl RatingStore for PostgresStore {
     async fn rate(&self, id: TaskId, rating: Rating, now: UnixMs) -> Result<RateAnswer> {
         let id = id.to_string();
         let mut tx = self.db.begin().await?;
-        let row = sqlx::query("SELECT state FROM public.execution_tasks WHERE id = $1").bind(&id).fetch_optional(&mut *tx).await?;
+        let row = sql::query("SELECT state FROM public.execution_tasks WHERE id = $1").bind(&id).fetch_optional(&mut *tx).await?;
         let Some(row) = row else { return Ok(RateAnswer::NotFound) };
         let state: TaskState = row.try_get::<&str, _>("state")?.parse().map_err(|error| damaged("a task's state", error))?;
         if !state.is_final() {
             return Ok(RateAnswer::NotEnded(state));
         }
-        sqlx::query(
+        sql::query(
             "INSERT INTO taskwarden.task_ratings AS r (task_id, rating, rated_at_ms, lane_id, plugin, plugin_version) \
              SELECT id, $2, $3, lane_id, coalesce(receipt::json ->> 'plugin', ''), coalesce(receipt::json ->> 'plugin_version', '') \
              FROM public.execution_tasks WHERE id = $1 \
@@ -55,7 +56,7 @@ impl RatingStore for PostgresStore {
         .bind(now.0)
         .execute(&mut *tx)
         .await?;
-        let kept = sqlx::query(RATING).bind(&id).fetch_optional(&mut *tx).await?.as_ref().map(rated).transpose()?;
+        let kept = sql::query(RATING).bind(&id).fetch_optional(&mut *tx).await?.as_ref().map(rated).transpose()?;
         self.db.commit(tx).await?;
         // Nothing where the task was deleted between the two statements.
         Ok(kept.map_or(RateAnswer::NotFound, RateAnswer::Kept))
@@ -63,13 +64,13 @@ impl RatingStore for PostgresStore {
 
     async fn rating(&self, id: TaskId) -> Result<Option<Rated>> {
         let mut tx = self.db.begin_read().await?;
-        let row = sqlx::query(RATING).bind(id.to_string()).fetch_optional(&mut *tx).await?;
+        let row = sql::query(RATING).bind(id.to_string()).fetch_optional(&mut *tx).await?;
         row.as_ref().map(rated).transpose()
     }
 
     async fn rating_stats(&self, from: UnixMs, to: UnixMs, span: Duration, limit_rows: u32) -> Result<(Vec<RatingStats>, bool)> {
         let mut tx = self.db.begin_read().await?;
-        let rows = sqlx::query(
+        let rows = sql::query(
             "SELECT s.from_ms, l.task_type, l.ai_model, s.plugin, s.plugin_version, s.ratings, s.satisfied \
              FROM (SELECT rated_at_ms - rated_at_ms % $1 AS from_ms, lane_id, plugin, plugin_version, count(*) AS ratings, \
                           count(*) FILTER (WHERE rating >= $5) AS satisfied \
@@ -94,7 +95,7 @@ impl RatingStore for PostgresStore {
 
     async fn prune_ratings(&self, before: UnixMs, limit_rows: u32) -> Result<u64> {
         let mut tx = self.db.begin().await?;
-        let done = sqlx::query(
+        let done = sql::query(
             "DELETE FROM taskwarden.task_ratings WHERE task_id IN \
              (SELECT task_id FROM taskwarden.task_ratings WHERE rated_at_ms < $1 ORDER BY rated_at_ms LIMIT $2)",
         )

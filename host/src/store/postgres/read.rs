@@ -4,6 +4,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 
 use super::Db;
 use super::row::{TASK_COLUMNS, task};
+use super::sql;
 use crate::clock::UnixMs;
 use crate::store::stored::damaged;
 use crate::store::{Claim, Result, TaskFilter, TaskPage};
@@ -16,7 +17,7 @@ impl Db {
     pub(super) async fn read_task(&self, id: TaskId) -> Result<Option<Task>> {
         let mut tx = self.begin_read().await?;
         let text = format!("SELECT {TASK_COLUMNS} FROM public.execution_tasks WHERE id = $1");
-        let row = sqlx::query(AssertSqlSafe(text)).bind(id.to_string()).fetch_optional(&mut *tx).await?;
+        let row = sql::query(AssertSqlSafe(text)).bind(id.to_string()).fetch_optional(&mut *tx).await?;
         row.as_ref().map(task).transpose()
     }
 
@@ -29,7 +30,7 @@ impl Db {
         let mut lanes: Vec<i32> = Vec::new();
         let by_lane = filter.task_type.is_some() || filter.ai_model.is_some();
         if by_lane {
-            lanes = sqlx::query_scalar(
+            lanes = sql::query_scalar(
                 "SELECT lane_id FROM taskwarden.lanes WHERE ($1::text IS NULL OR task_type = $1) AND ($2::text IS NULL OR ai_model = $2)",
             )
             .bind(filter.task_type.as_ref().map(TaskType::as_str))
@@ -46,7 +47,7 @@ impl Db {
             });
             if matches!(state, TaskState::Queued | TaskState::Scheduled) {
                 let table = if state == TaskState::Queued { "ready" } else { "scheduled" };
-                let any: bool = sqlx::query_scalar(AssertSqlSafe(format!("SELECT EXISTS (SELECT 1 FROM taskwarden.{table})")))
+                let any: bool = sql::query_scalar(AssertSqlSafe(format!("SELECT EXISTS (SELECT 1 FROM taskwarden.{table})")))
                     .fetch_one(&mut *tx)
                     .await?;
                 if !any {
@@ -75,7 +76,7 @@ impl Db {
         };
         // The text says how many parameters there are; those that it does not name are named here.
         let text = format!("{text} OFFSET CASE WHEN $2::text IS NULL OR $3::int[] IS NULL THEN 0 ELSE 0 END");
-        let rows = sqlx::query(AssertSqlSafe(text))
+        let rows = sql::query(AssertSqlSafe(text))
             .persistent(false)
             .bind(filter.before.unwrap_or(i64::MAX))
             .bind(filter.tenant.as_ref().map(Tenant::as_str))
@@ -90,7 +91,7 @@ impl Db {
 
     pub(super) async fn read_logs(&self, id: TaskId) -> Result<Vec<(u32, LogLine)>> {
         let mut tx = self.begin_read().await?;
-        let rows = sqlx::query(
+        let rows = sql::query(
             "SELECT l.attempt, l.at_ms, l.level, l.message, l.fields FROM taskwarden.tasks t JOIN taskwarden.task_logs l USING (seq) \
              WHERE t.id = $1 ORDER BY l.attempt, l.line",
         )
@@ -116,7 +117,7 @@ impl Db {
 
     pub(super) async fn read_output(&self, id: TaskId, name: &str) -> Result<Option<Output>> {
         let mut tx = self.begin_read().await?;
-        let row = sqlx::query(
+        let row = sql::query(
             "SELECT o.name, o.media_type, o.bytes FROM taskwarden.tasks t JOIN taskwarden.task_outputs o USING (seq) \
              WHERE t.id = $1 AND o.name = $2",
         )
@@ -134,7 +135,7 @@ impl Db {
 
     pub(super) async fn read_outputs(&self, id: TaskId) -> Result<Vec<(String, String, u64)>> {
         let mut tx = self.begin_read().await?;
-        let rows: Vec<(String, String, i32)> = sqlx::query_as(
+        let rows: Vec<(String, String, i32)> = sql::query_as(
             "SELECT o.name, o.media_type, length(o.bytes) FROM taskwarden.tasks t JOIN taskwarden.task_outputs o USING (seq) \
              WHERE t.id = $1 ORDER BY o.number",
         )
@@ -146,14 +147,14 @@ impl Db {
 
     pub(super) async fn read_journal(&self, claim: Claim, step: &str) -> Result<Option<Vec<u8>>> {
         let mut tx = self.begin_read().await?;
-        let value = sqlx::query_scalar("SELECT value FROM taskwarden.journal WHERE seq = $1 AND step = $2");
+        let value = sql::query_scalar("SELECT value FROM taskwarden.journal WHERE seq = $1 AND step = $2");
         Ok(value.bind(claim.seq).bind(step.as_bytes()).fetch_optional(&mut *tx).await?)
     }
 
     pub(super) async fn read_journal_bytes(&self, claim: Claim) -> Result<u64> {
         let mut tx = self.begin_read().await?;
         let bytes: i64 =
-            sqlx::query_scalar("SELECT coalesce(sum(length(step) + length(value)), 0)::bigint FROM taskwarden.journal WHERE seq = $1")
+            sql::query_scalar("SELECT coalesce(sum(length(step) + length(value)), 0)::bigint FROM taskwarden.journal WHERE seq = $1")
                 .bind(claim.seq)
                 .fetch_one(&mut *tx)
                 .await?;

@@ -5,6 +5,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 use sqlx_postgres::PgRow;
 
 use super::PostgresStore;
+use super::sql;
 use crate::clock::UnixMs;
 use crate::schedule::{CatchUp, Cron, Schedule, ScheduleName, Timetable, Zone};
 use crate::store::stored::{damaged, task_id};
@@ -38,13 +39,13 @@ fn schedule(row: &PgRow) -> Result<Schedule> {
 impl ScheduleStore for PostgresStore {
     async fn schedules(&self) -> Result<Vec<Schedule>> {
         let mut tx = self.db.begin_read().await?;
-        let rows = sqlx::query(select("ORDER BY name")).fetch_all(&mut *tx).await?;
+        let rows = sql::query(select("ORDER BY name")).fetch_all(&mut *tx).await?;
         rows.iter().map(schedule).collect()
     }
 
     async fn schedule(&self, name: &ScheduleName) -> Result<Option<Schedule>> {
         let mut tx = self.db.begin_read().await?;
-        let row = sqlx::query(select("WHERE name = $1")).bind(name.as_str()).fetch_optional(&mut *tx).await?;
+        let row = sql::query(select("WHERE name = $1")).bind(name.as_str()).fetch_optional(&mut *tx).await?;
         row.as_ref().map(schedule).transpose()
     }
 
@@ -52,16 +53,16 @@ impl ScheduleStore for PostgresStore {
         let task = serde_json::to_string(&new.task).map_err(|error| damaged("a schedule's task", error))?;
         let mut tx = self.db.begin().await?;
         // Two that are put at once must not both be the last there is room for.
-        sqlx::query("LOCK TABLE taskwarden.schedules IN SHARE ROW EXCLUSIVE MODE").execute(&mut *tx).await?;
+        sql::query("LOCK TABLE taskwarden.schedules IN SHARE ROW EXCLUSIVE MODE").execute(&mut *tx).await?;
         let (others, there): (i64, bool) =
-            sqlx::query_as("SELECT count(*) FILTER (WHERE name <> $1), count(*) FILTER (WHERE name = $1) > 0 FROM taskwarden.schedules")
+            sql::query_as("SELECT count(*) FILTER (WHERE name <> $1), count(*) FILTER (WHERE name = $1) > 0 FROM taskwarden.schedules")
                 .bind(new.name.as_str())
                 .fetch_one(&mut *tx)
                 .await?;
         if !there && others >= i64::from(max) {
             return Err(StoreError::Conflict(Conflict::TooManySchedules { max }));
         }
-        sqlx::query(
+        sql::query(
             "INSERT INTO taskwarden.schedules AS s (name, cron, time_zone, skip_missed, paused, task, revision, next_due_ms, updated_at_ms) \
              VALUES ($1, $2, $3, $4, $5, $6, 1, $7, $8) ON CONFLICT (name) DO UPDATE SET cron = excluded.cron, \
              time_zone = excluded.time_zone, skip_missed = excluded.skip_missed, paused = excluded.paused, task = excluded.task, \
@@ -84,7 +85,7 @@ impl ScheduleStore for PostgresStore {
     }
 
     async fn pause_schedule(&self, name: &ScheduleName, revision: i64, paused: bool, next_due: Option<UnixMs>) -> Result<bool> {
-        let query = sqlx::query(
+        let query = sql::query(
             "UPDATE taskwarden.schedules SET next_due_ms = CASE WHEN paused = $1 THEN next_due_ms ELSE $2 END, paused = $1 \
              WHERE name = $3 AND revision = $4",
         );
@@ -93,18 +94,18 @@ impl ScheduleStore for PostgresStore {
     }
 
     async fn remove_schedule(&self, name: &ScheduleName) -> Result<bool> {
-        self.db.write(sqlx::query("DELETE FROM taskwarden.schedules WHERE name = $1").bind(name.as_str())).await
+        self.db.write(sql::query("DELETE FROM taskwarden.schedules WHERE name = $1").bind(name.as_str())).await
     }
 
     async fn due_schedules(&self, now: UnixMs, limit: u32) -> Result<DueSchedules> {
         let mut tx = self.db.begin_read().await?;
-        let rows = sqlx::query(select("WHERE NOT paused AND next_due_ms <= $1 ORDER BY next_due_ms, name LIMIT $2"))
+        let rows = sql::query(select("WHERE NOT paused AND next_due_ms <= $1 ORDER BY next_due_ms, name LIMIT $2"))
             .bind(now.0)
             .bind(i64::from(limit))
             .fetch_all(&mut *tx)
             .await?;
         let next: Option<i64> =
-            sqlx::query_scalar("SELECT min(next_due_ms) FROM taskwarden.schedules WHERE NOT paused AND next_due_ms > $1")
+            sql::query_scalar("SELECT min(next_due_ms) FROM taskwarden.schedules WHERE NOT paused AND next_due_ms > $1")
                 .bind(now.0)
                 .fetch_one(&mut *tx)
                 .await?;
@@ -112,7 +113,7 @@ impl ScheduleStore for PostgresStore {
     }
 
     async fn advance_schedule(&self, step: Advance) -> Result<bool> {
-        let query = sqlx::query(
+        let query = sql::query(
             "UPDATE taskwarden.schedules SET next_due_ms = $1, last_due_ms = $2, last_task = coalesce($3, last_task), last_problem = $4 \
              WHERE name = $5 AND revision = $6 AND next_due_ms = $7 AND NOT paused",
         )

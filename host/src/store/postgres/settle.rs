@@ -11,6 +11,7 @@ use sqlx_postgres::PgConnection;
 use super::Db;
 use super::fronts::FrontKey;
 use super::group::{Grouped, again};
+use super::sql;
 use super::submit::{NewBatch, Written};
 use crate::store::stored::{json_unless, level_name};
 use crate::store::{Claim, Conflict, Finish, Finished, Result, StoreError};
@@ -135,7 +136,7 @@ impl Grouped for Settles {
     async fn run(&self, mut requests: Vec<Vec<Settle>>) -> Vec<Result<Vec<Finished>>> {
         let sizes: Vec<usize> = requests.iter().map(Vec::len).collect();
         let batch: Vec<&Settle> = requests.iter().flatten().collect();
-        match self.0.settle_group(&batch).await {
+        match self.0.answered(self.0.settle_group(&batch)).await {
             Ok(all) => {
                 let mut all = all.into_iter();
                 sizes.into_iter().map(|size| Ok(all.by_ref().take(size).collect())).collect()
@@ -147,7 +148,7 @@ impl Grouped for Settles {
                 // One of them is bad; the others must not suffer from it.
                 let mut answers = Vec::with_capacity(requests.len());
                 for request in requests.drain(..) {
-                    answers.push(self.0.settle_group(&request.iter().collect::<Vec<_>>()).await);
+                    answers.push(self.0.answered(self.0.settle_group(&request.iter().collect::<Vec<_>>())).await);
                 }
                 answers
             }
@@ -318,7 +319,7 @@ pub(super) async fn settle(conn: &mut PgConnection, step_ms: i64, batch: &[&Sett
         Way::Again(at) => (1, 0, Some(at)),
         Way::Back(at) => (2, 0, Some(at)),
     };
-    let rows = sqlx::query(SETTLE)
+    let rows = sql::query(SETTLE)
         .bind(batch.iter().map(|settle| settle.claim.seq).collect::<Vec<_>>())
         .bind(batch.iter().map(|settle| settle.claim.token).collect::<Vec<_>>())
         .bind(batch.iter().map(|settle| ways(settle).0).collect::<Vec<_>>())
@@ -353,7 +354,7 @@ async fn keep_records(conn: &mut PgConnection, settled: &Settled, batch: &[&Sett
         .collect();
     if !lines.is_empty() {
         let fields = lines.iter().map(|(.., line)| json_unless(line.fields.is_empty(), &line.fields)).collect::<Result<Vec<_>>>()?;
-        sqlx::query(
+        sql::query(
             "INSERT INTO taskwarden.task_logs (seq, attempt, line, at_ms, level, message, fields) \
              SELECT * FROM unnest($1::bigint[], $2::int[], $3::int[], $4::bigint[], $5::text[], $6::text[], $7::text[]) \
              ON CONFLICT (seq, attempt, line) DO UPDATE SET at_ms = excluded.at_ms, level = excluded.level, message = excluded.message, \
@@ -373,7 +374,7 @@ async fn keep_records(conn: &mut PgConnection, settled: &Settled, batch: &[&Sett
         .flat_map(|(settle, _)| (0_i32..).zip(&settle.outputs).map(move |(number, output)| (settle.claim.seq, number, output)))
         .collect();
     if !outputs.is_empty() {
-        sqlx::query(
+        sql::query(
             "INSERT INTO taskwarden.task_outputs (seq, number, name, media_type, bytes) \
              SELECT * FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::bytea[]) \
              ON CONFLICT (seq, name) DO UPDATE SET number = excluded.number, media_type = excluded.media_type, bytes = excluded.bytes",

@@ -14,6 +14,7 @@ use super::Db;
 use super::fronts::{FrontKey, Place};
 use super::pick::{Shown, quotas};
 use super::settle::{Settle, Way};
+use super::sql;
 use crate::store::{Claim, Result};
 use crate::task::fair::{Account, Estimate, Service, Shares, WEIGHT_DEFAULT};
 
@@ -157,7 +158,7 @@ impl Db {
         let served = self.accounts.served(ended);
         // Of the hosts in this process any one will do: what counts is that it is none of another.
         let (false, Some(host_id)) = (served.is_empty(), self.granted.host_ids().into_iter().min()) else { return Ok(()) };
-        sqlx::query(
+        sql::query(
             "INSERT INTO taskwarden.tenant_service (host_id, tenant_id, service_us) SELECT $1, * FROM unnest($2::int[], $3::bigint[])",
         )
         .bind(host_id)
@@ -170,13 +171,13 @@ impl Db {
 
     /// Reads the weights, and what other hosts have served.
     pub(super) async fn read_shares(&self, conn: &mut PgConnection) -> Result<()> {
-        let weights: Vec<(i32, i32)> = sqlx::query_as("SELECT tenant_id, weight FROM taskwarden.tenants WHERE weight <> $1")
+        let weights: Vec<(i32, i32)> = sql::query_as("SELECT tenant_id, weight FROM taskwarden.tenants WHERE weight <> $1")
             .bind(i32::try_from(WEIGHT_DEFAULT).unwrap_or(i32::MAX))
             .fetch_all(&mut *conn)
             .await?;
         self.accounts.set_weights(&weights);
         if self.notices.has_others() {
-            let totals: Vec<(i32, i32, i64)> = sqlx::query_as(
+            let totals: Vec<(i32, i32, i64)> = sql::query_as(
                 "SELECT host_id, tenant_id, sum(service_us)::bigint FROM taskwarden.tenant_service WHERE host_id <> ALL($1) GROUP BY 1, 2",
             )
             .bind(self.granted.host_ids())

@@ -7,6 +7,7 @@ use sqlx::Row as _;
 use sqlx_postgres::PgRow;
 
 use super::PostgresStore;
+use super::sql;
 use crate::clock::UnixMs;
 use crate::store::stored::lane_key;
 use crate::store::{Result, STATS_BUCKET, StatsPage, StatsStore, TaskStats};
@@ -30,7 +31,7 @@ fn stats(row: &PgRow) -> Result<TaskStats> {
 impl StatsStore for PostgresStore {
     async fn task_stats(&self, from: UnixMs, to: UnixMs, span: Duration, limit_rows: u32) -> Result<StatsPage> {
         let mut tx = self.db.begin_read().await?;
-        let rows = sqlx::query(
+        let rows = sql::query(
             "SELECT s.from_ms, l.task_type, l.ai_model, s.plugin, s.plugin_version, s.succeeded, s.failed, s.queue_ms, s.run_ms, s.fuel \
              FROM (SELECT bucket_ms - bucket_ms % $1 AS from_ms, lane_id, plugin, plugin_version, sum(succeeded)::bigint AS succeeded, \
                           sum(failed)::bigint AS failed, sum(queue_ms)::bigint AS queue_ms, sum(run_ms)::bigint AS run_ms, \
@@ -55,7 +56,7 @@ impl StatsStore for PostgresStore {
 
     async fn prune_task_stats(&self, before: UnixMs, limit_rows: u32) -> Result<u64> {
         let mut tx = self.db.begin().await?;
-        let done = sqlx::query(
+        let done = sql::query(
             "DELETE FROM taskwarden.task_stats WHERE (bucket_ms, lane_id, plugin, plugin_version) IN \
              (SELECT bucket_ms, lane_id, plugin, plugin_version FROM taskwarden.task_stats WHERE bucket_ms < $1 LIMIT $2)",
         )

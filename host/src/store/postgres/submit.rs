@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::Db;
 use super::fronts::FrontKey;
 use super::group::{Grouped, again};
+use super::sql;
 use crate::clock::UnixMs;
 use crate::store::stored::{damaged, digest, json_unless};
 use crate::store::{Conflict, Result, StoreError, Submitted};
@@ -59,7 +60,7 @@ impl Grouped for Submits {
         // of their own, since what refused them may itself come to nothing.
         while !waiting.is_empty() {
             let group: Vec<NewBatch> = waiting.iter().map(|(_, request)| request.clone()).collect();
-            match self.0.submit_group(&group).await {
+            match self.0.answered(self.0.submit_group(&group)).await {
                 Ok(Group::Done(done)) => answers.extend(waiting.drain(..).map(|(index, _)| index).zip(done.into_iter().map(Ok))),
                 Ok(Group::Refused(mut refused)) => {
                     if let ([(index, _)], Some((_, conflict))) = (waiting.as_slice(), refused.first_key_value()) {
@@ -78,7 +79,7 @@ impl Grouped for Submits {
             }
         }
         for (index, request) in alone {
-            let answer = match self.0.submit_group(&[request]).await {
+            let answer = match self.0.answered(self.0.submit_group(&[request])).await {
                 Ok(Group::Done(mut done)) => Ok(done.pop().unwrap_or_default()),
                 Ok(Group::Refused(refused)) => match refused.into_values().next() {
                     Some(conflict) => Err(StoreError::Conflict(conflict)),
@@ -274,7 +275,7 @@ async fn committed_blobs(conn: &mut PgConnection, group: &[NewBatch]) -> Result<
     if named.is_empty() {
         return Ok(named);
     }
-    let there: Vec<Uuid> = sqlx::query_scalar("SELECT id FROM taskwarden.blobs WHERE committed AND id = ANY($1) ORDER BY id FOR KEY SHARE")
+    let there: Vec<Uuid> = sql::query_scalar("SELECT id FROM taskwarden.blobs WHERE committed AND id = ANY($1) ORDER BY id FOR KEY SHARE")
         .bind(named.into_iter().collect::<Vec<_>>())
         .fetch_all(conn)
         .await?;
@@ -292,7 +293,7 @@ async fn reserve_keys(conn: &mut PgConnection, group: &[NewBatch]) -> Result<Has
     if wanted.is_empty() {
         return Ok(HashMap::new());
     }
-    let taken: Vec<KeyOf> = sqlx::query_as(
+    let taken: Vec<KeyOf> = sql::query_as(
         "INSERT INTO taskwarden.idempotency (tenant, key, id, digest) \
          SELECT tenant, key, id, digest FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[]) WITH ORDINALITY AS k(tenant, key, id, digest, ord) \
          ORDER BY ord ON CONFLICT DO NOTHING RETURNING tenant, key",
@@ -309,7 +310,7 @@ async fn reserve_keys(conn: &mut PgConnection, group: &[NewBatch]) -> Result<Has
     if wanted.is_empty() {
         return Ok(HashMap::new());
     }
-    let rows = sqlx::query(
+    let rows = sql::query(
         "SELECT i.tenant, i.key, i.digest, t.id, t.state FROM unnest($1::text[], $2::text[]) AS k(tenant, key) \
          JOIN taskwarden.idempotency i ON i.tenant = k.tenant AND i.key = k.key JOIN public.execution_tasks t ON t.id = i.id",
     )
@@ -333,7 +334,7 @@ async fn reserve_keys(conn: &mut PgConnection, group: &[NewBatch]) -> Result<Has
 
 /// Writes the rows; answers the first seq.
 async fn insert(conn: &mut PgConnection, rows: Rows<'_>) -> Result<i64> {
-    let first: i64 = sqlx::query_scalar(
+    let first: i64 = sql::query_scalar(
         "WITH new AS MATERIALIZED (\
              SELECT nextval('taskwarden.task_seq') AS seq, n.* FROM (\
                  SELECT * FROM unnest($1::text[], $2::int[], $3::smallint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::int[], \
@@ -371,7 +372,7 @@ async fn insert(conn: &mut PgConnection, rows: Rows<'_>) -> Result<i64> {
     .await?;
     if !rows.blobs.is_empty() {
         let (ids, blobs): (Vec<String>, Vec<Uuid>) = rows.blobs.into_iter().unzip();
-        sqlx::query(
+        sql::query(
             "INSERT INTO taskwarden.task_blobs (blob_id, seq) SELECT DISTINCT b.blob_id, t.seq \
              FROM unnest($1::text[], $2::uuid[]) AS b(id, blob_id) JOIN taskwarden.tasks t ON t.id = b.id ON CONFLICT DO NOTHING",
         )

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::Db;
 use super::fronts::FrontKey;
+use super::sql;
 use crate::clock::SharedClock;
 use crate::store::{Claim, Result};
 
@@ -60,9 +61,9 @@ impl Db {
     /// Looks; whether there was anything that was not known of.
     pub(super) async fn sweep(self: &Arc<Self>, pace: &mut Pace) -> Result<bool> {
         let started = pace.clock.monotonic();
-        let found = self.look().await;
+        let found = self.answered(self.look()).await;
         if pace.suspect > 0 {
-            self.give_back_unheard().await?;
+            self.answered(self.give_back_unheard()).await?;
             pace.suspect -= 1;
         }
         let ended = pace.clock.monotonic();
@@ -74,7 +75,7 @@ impl Db {
         self.lanes.reload(self).await?;
         let mut tx = self.begin().await?;
         // The first task of each front: from one to the next in one seek.
-        let firsts: Vec<(i32, i32, i16, i64, i64)> = sqlx::query_as(
+        let firsts: Vec<(i32, i32, i16, i64, i64)> = sql::query_as(
             "WITH RECURSIVE firsts AS (\
                  (SELECT lane_id, tenant_id, rank, run_key, seq FROM taskwarden.ready \
                   ORDER BY lane_id, tenant_id, rank, run_key, seq LIMIT 1) \
@@ -87,7 +88,7 @@ impl Db {
         )
         .fetch_all(&mut *tx)
         .await?;
-        let due: Option<i64> = sqlx::query_scalar("SELECT run_at_ms FROM taskwarden.scheduled ORDER BY run_at_ms, seq LIMIT 1")
+        let due: Option<i64> = sql::query_scalar("SELECT run_at_ms FROM taskwarden.scheduled ORDER BY run_at_ms, seq LIMIT 1")
             .fetch_optional(&mut *tx)
             .await?;
         self.read_shares(&mut tx).await?;
@@ -113,7 +114,7 @@ impl Db {
     /// Gives back what this process holds in the database and does not know of.
     async fn give_back_unheard(self: &Arc<Self>) -> Result<()> {
         let mut tx = self.begin_read().await?;
-        let held: Vec<(i64, i64, i64)> = sqlx::query_as(
+        let held: Vec<(i64, i64, i64)> = sql::query_as(
             "SELECT r.seq, r.token, coalesce(p.run_at_ms, t.run_at_ms) FROM taskwarden.running r JOIN taskwarden.tasks t USING (seq) \
              LEFT JOIN taskwarden.progress p USING (seq) WHERE r.host_id = ANY($1)",
         )

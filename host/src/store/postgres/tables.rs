@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::PostgresStore;
+use super::sql;
 use crate::clock::UnixMs;
 use crate::store::Result;
 use crate::store::tables::{TablePage, TableQuery, TableStore, columns, select};
@@ -13,7 +14,7 @@ impl TableStore for PostgresStore {
     async fn table_page(&self, query: TableQuery) -> Result<TablePage> {
         let (after_ms, after_id) = query.after.as_ref().map_or((i64::MIN, ""), |(at, id)| (at.0, id.as_str()));
         let mut tx = self.db.begin_read().await?;
-        let rows = sqlx::query(AssertSqlSafe(select(query.table, "taskwarden.", |n| format!("${n}"))))
+        let rows = sql::query(AssertSqlSafe(select(query.table, "taskwarden.", |n| format!("${n}"))))
             .bind(&query.owner.account)
             .bind(query.owner.livemode)
             .bind(query.from.0)

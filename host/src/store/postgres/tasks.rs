@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use super::PostgresStore;
 use super::settle::Settle;
+use super::sql;
 use super::submit::NewBatch;
 use crate::clock::UnixMs;
 use crate::store::{
@@ -38,7 +39,7 @@ impl TaskStore for PostgresStore {
     }
 
     async fn heartbeat(&self, host: &str, now: UnixMs, lease_until: UnixMs) -> Result<Heartbeat> {
-        self.db.beat(host, now, lease_until).await
+        self.db.answered(self.db.beat(host, now, lease_until)).await
     }
 
     async fn reap(&self, now: UnixMs, all: bool, decide: &(dyn Fn(u32, u32, u32) -> Next + Send + Sync)) -> Result<Vec<TaskId>> {
@@ -88,7 +89,7 @@ impl TaskStore for PostgresStore {
     async fn journal_put(&self, claim: Claim, step: &str, value: Vec<u8>) -> Result<()> {
         let mut tx = self.db.begin().await?;
         // The claim is held still until this is committed: whoever takes it away waits for the lock.
-        let put = sqlx::query(
+        let put = sql::query(
             "INSERT INTO taskwarden.journal (seq, step, value) \
              SELECT h.seq, $3, $4 FROM (SELECT seq FROM taskwarden.running WHERE seq = $1 AND token = $2 FOR SHARE) h \
              ON CONFLICT (seq, step) DO UPDATE SET value = excluded.value",

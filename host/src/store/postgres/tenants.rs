@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use sqlx::Row as _;
 
 use super::Db;
+use super::sql;
 use crate::store::stored::damaged;
 use crate::store::{Conflict, Result, StoreError, TenantShare};
 use crate::task::Tenant;
@@ -37,20 +38,20 @@ impl Db {
             return Ok(());
         }
         let mut tx = self.begin().await?;
-        sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *tx).await?;
-        sqlx::query("INSERT INTO taskwarden.tenants (name) SELECT * FROM unnest($1::text[]) ON CONFLICT (name) DO NOTHING")
+        sql::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *tx).await?;
+        sql::query("INSERT INTO taskwarden.tenants (name) SELECT * FROM unnest($1::text[]) ON CONFLICT (name) DO NOTHING")
             .bind(&new)
             .execute(&mut *tx)
             .await?;
         // Nobody in particular is no tenant.
-        let count: i64 = sqlx::query_scalar("SELECT count(*) - 1 FROM taskwarden.tenants").fetch_one(&mut *tx).await?;
+        let count: i64 = sql::query_scalar("SELECT count(*) - 1 FROM taskwarden.tenants").fetch_one(&mut *tx).await?;
         let max = self.options.tenants_max;
         if count > i64::from(max) {
             tx.rollback().await?;
             return Err(StoreError::Conflict(Conflict::TooManyTenants { max }));
         }
         let made: Vec<(String, i32)> =
-            sqlx::query_as("SELECT name, tenant_id FROM taskwarden.tenants WHERE name = ANY($1)").bind(&new).fetch_all(&mut *tx).await?;
+            sql::query_as("SELECT name, tenant_id FROM taskwarden.tenants WHERE name = ANY($1)").bind(&new).fetch_all(&mut *tx).await?;
         self.commit(tx).await?;
         self.tenants.0.write().extend(made);
         Ok(())
@@ -58,7 +59,7 @@ impl Db {
 
     pub(super) async fn read_tenants(&self, only: Option<&str>) -> Result<Vec<TenantShare>> {
         let mut tx = self.begin_read().await?;
-        let rows = sqlx::query(
+        let rows = sql::query(
             "SELECT n.tenant_id, n.name, n.weight, coalesce(q.count, 0) AS queued, coalesce(r.count, 0) AS running FROM taskwarden.tenants n \
              LEFT JOIN (SELECT tenant_id, count(*) FROM taskwarden.ready GROUP BY 1) q USING (tenant_id) \
              LEFT JOIN (SELECT tenant_id, count(*) FROM taskwarden.running GROUP BY 1) r USING (tenant_id) \
@@ -87,7 +88,7 @@ impl Db {
             self.make_tenants(HashSet::from([name])).await?;
         }
         let mut tx = self.begin().await?;
-        sqlx::query("UPDATE taskwarden.tenants SET weight = $2 WHERE name = $1")
+        sql::query("UPDATE taskwarden.tenants SET weight = $2 WHERE name = $1")
             .bind(name)
             .bind(i32::try_from(weight).unwrap_or(i32::MAX))
             .execute(&mut *tx)

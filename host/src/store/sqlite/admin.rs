@@ -109,6 +109,13 @@ impl<T: Parts> AdminStore for T {
         read.await
     }
 
+    async fn plugin_digests(&self) -> Result<Vec<(String, [u8; 32])>> {
+        let read = self.readers().run(|conn| {
+            row::all(conn, "SELECT name, digest FROM plugins ORDER BY name", [], |row| Ok((row.get("name")?, row.get("digest")?)))
+        });
+        read.await
+    }
+
     async fn put_plugin(&self, artifact: PluginArtifact) -> Result<()> {
         self.writer().run(Write::PutPlugin(artifact)).await?;
         Ok(())

@@ -111,6 +111,7 @@ impl SqliteStore {
     async fn connect(path: &Path, options: SqliteOptions, lock: Option<File>) -> Result<Self> {
         let path = path.to_owned();
         let connected = tokio::task::spawn_blocking(move || {
+            let _turn = wait_for_turn(&path)?;
             let existed = path.exists();
             let conn = connection::open_writer(&path, &options)?;
             let report = migrate::migrate_connection(&conn, existed, false)?;
@@ -158,13 +159,7 @@ impl SqliteAdmin {
     /// # Errors
     /// As [`SqliteStore::open`], except that another host does not matter.
     pub async fn open(path: &Path, options: SqliteOptions) -> Result<Self> {
-        // Whoever gets the lock may migrate; when a host holds it, the host did.
-        let lock = match lock(path) {
-            Ok(lock) => Some(lock),
-            Err(StoreError::Unavailable(_)) if path.exists() => None,
-            Err(error) => return Err(error),
-        };
-        SqliteStore::connect(path, options, lock).await.map(Self)
+        SqliteStore::connect(path, options, None).await.map(Self)
     }
 
     /// Closes every connection.
@@ -173,17 +168,34 @@ impl SqliteAdmin {
     }
 }
 
-fn lock(path: &Path) -> Result<File> {
+/// Held while a file is made and migrated, so that a host and whoever sets something beside it can start at the same moment: one waits
+/// for the other.
+fn wait_for_turn(path: &Path) -> Result<File> {
+    let file = lock_file(path, ".setup")?;
+    file.lock().map_err(|error| cannot_lock(path, &error))?;
+    Ok(file)
+}
+
+fn lock_file(path: &Path, ending: &str) -> Result<File> {
     let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let cannot = |error: std::io::Error| StoreError::Unavailable(format!("{} cannot be locked: {error}", path.display()));
-    let file = File::options().create(true).truncate(false).write(true).open(PathBuf::from(name)).map_err(cannot)?;
+    name.push(ending);
+    let file = File::options().create(true).truncate(false).write(true).open(PathBuf::from(name));
+    file.map_err(|error| cannot_lock(path, &error))
+}
+
+fn cannot_lock(path: &Path, error: &std::io::Error) -> StoreError {
+    StoreError::Unavailable(format!("{} cannot be locked: {error}", path.display()))
+}
+
+/// Held by a host for as long as it lives.
+fn lock(path: &Path) -> Result<File> {
+    let file = lock_file(path, ".lock")?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::Unavailable(format!(
             "{} is open in another host; stop that host, or give this one another data folder",
             path.display()
         ))),
-        Err(TryLockError::Error(error)) => Err(cannot(error)),
+        Err(TryLockError::Error(error)) => Err(cannot_lock(path, &error)),
     }
 }

@@ -10,6 +10,7 @@ use super::super::PostgresStore;
 use super::super::ledger::{COLUMNS as MOVEMENT_COLUMNS, transaction as movement};
 use super::row::{cell, owner, sums, transaction};
 use crate::clock::UnixMs;
+use crate::store::postgres::sql;
 use crate::store::stripe::{Difference, IncomeAudit, IncomeFilter, IncomeRow, IncomeStore};
 use crate::store::{Conflict, Result, StoreError};
 use crate::stripe::income::{BUCKET_MS, Basis, CLOSED_AFTER_MS, Cell, Deltas, Sums, bucket, of_movement, of_transaction};
@@ -37,7 +38,7 @@ type Query<'q> = sqlx::query::Query<'q, sqlx_postgres::Postgres, PgArguments>;
 
 /// A statement about a cell.
 fn about<'q>(text: &'static str, cell: &'q Cell) -> Query<'q> {
-    sqlx::query(text)
+    sql::query(text)
         .bind(cell.bucket_ms)
         .bind(&cell.owner.account)
         .bind(cell.owner.livemode)
@@ -84,7 +85,7 @@ fn select(table: &str, restated_at: &str, more: &str) -> String {
 impl PostgresStore {
     async fn by_period(&self, text: String, periods: &[Period], filter: &IncomeFilter) -> Result<Vec<IncomeRow>> {
         let mut tx = self.db.begin_read().await?;
-        let rows = sqlx::query(AssertSqlSafe(text))
+        let rows = sql::query(AssertSqlSafe(text))
             .bind(periods.iter().map(|period| period.start_ms).collect::<Vec<_>>())
             .bind(periods.iter().map(|period| period.end_ms).collect::<Vec<_>>())
             .bind(filter.basis.map(Basis::name))
@@ -121,7 +122,7 @@ impl IncomeStore for PostgresStore {
         for (cell, recomputed) in recomputed.iter() {
             both.insert(cell.clone(), (Sums::default(), recomputed));
         }
-        for row in sqlx::query("SELECT * FROM taskwarden.stripe_income").fetch_all(&mut *tx).await? {
+        for row in sql::query("SELECT * FROM taskwarden.stripe_income").fetch_all(&mut *tx).await? {
             both.entry(cell(&row)?).or_default().0 = sums(&row)?;
         }
         let cells = u64::try_from(both.len()).unwrap_or(u64::MAX);
@@ -135,7 +136,7 @@ impl IncomeStore for PostgresStore {
 async fn recompute(conn: &mut PgConnection) -> Result<(u64, Deltas)> {
     use futures::TryStreamExt as _;
     let (mut facts, mut said) = (0, Deltas::default());
-    let mut rows = sqlx::query(
+    let mut rows = sql::query(
         "SELECT t.*, CASE WHEN t.kind = 'charge' THEN (SELECT coalesce(sum(r.amount), 0) FROM taskwarden.stripe_transactions r \
          WHERE r.account = t.account AND r.livemode = t.livemode AND r.charge = t.id AND r.kind = 'refund' AND r.charge IS NOT NULL) \
          ELSE 0 END::bigint AS refunds FROM taskwarden.stripe_transactions t",
@@ -148,7 +149,7 @@ async fn recompute(conn: &mut PgConnection) -> Result<(u64, Deltas)> {
     }
     drop(rows);
     let movements = format!("SELECT account, livemode, {MOVEMENT_COLUMNS} FROM taskwarden.stripe_balance_transactions");
-    let mut rows = sqlx::query(AssertSqlSafe(movements)).fetch(conn);
+    let mut rows = sql::query(AssertSqlSafe(movements)).fetch(conn);
     while let Some(row) = rows.try_next().await? {
         facts += 1;
         let part = of_movement(&owner(&row)?, &movement(&row)?);

@@ -14,6 +14,7 @@ use self::row::owner;
 use super::PostgresStore;
 use super::submit::{NewBatch, Written};
 use crate::clock::UnixMs;
+use crate::store::postgres::sql;
 use crate::store::stored::{damaged, digest};
 use crate::store::stripe::{Applied, Recorded, StripeEvent, StripeStore};
 use crate::store::{Result, StoreError};
@@ -36,7 +37,7 @@ impl StripeStore for PostgresStore {
         }
         let mut tx = db.begin().await?;
         // Another host that records the same event at this moment is waited for.
-        let new = sqlx::query(
+        let new = sql::query(
             "INSERT INTO taskwarden.stripe_events \
              (id, event_type, account, livemode, api_version, verdict, created_at_ms, received_at_ms, body_sha256, body) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
@@ -72,7 +73,7 @@ impl StripeStore for PostgresStore {
 
     async fn stripe_event(&self, id: &str) -> Result<Option<StripeEvent>> {
         let mut tx = self.db.begin_read().await?;
-        let row = sqlx::query("SELECT * FROM taskwarden.stripe_events WHERE id = $1").bind(id).fetch_optional(&mut *tx).await?;
+        let row = sql::query("SELECT * FROM taskwarden.stripe_events WHERE id = $1").bind(id).fetch_optional(&mut *tx).await?;
         let Some(row) = row else { return Ok(None) };
         Ok(Some(StripeEvent {
             id: row.try_get("id")?,

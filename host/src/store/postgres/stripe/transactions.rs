@@ -7,6 +7,7 @@ use super::super::Db;
 use super::row::{ms, transaction};
 use super::{income, wanted};
 use crate::clock::UnixMs;
+use crate::store::postgres::sql;
 use crate::store::stripe::Applied;
 use crate::store::{Conflict, Result, StoreError};
 use crate::stripe::plan::{Known, charges_of, plan};
@@ -25,7 +26,7 @@ pub(super) async fn apply(db: &Db, seen: Vec<Transaction>, named: Vec<Key>, now:
 
 /// Taken before anything is read that is to be joined.
 pub(in crate::store::postgres) async fn lock(conn: &mut PgConnection) -> Result<()> {
-    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(conn).await?;
+    sql::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(conn).await?;
     Ok(())
 }
 
@@ -62,7 +63,7 @@ async fn known(conn: &mut PgConnection, seen: &[Transaction]) -> Result<Known> {
 
 /// One object, if it is on record.
 pub(super) async fn read(conn: &mut PgConnection, key: &Key) -> Result<Option<Transaction>> {
-    let row = sqlx::query("SELECT * FROM taskwarden.stripe_transactions WHERE account = $1 AND livemode = $2 AND kind = $3 AND id = $4")
+    let row = sql::query("SELECT * FROM taskwarden.stripe_transactions WHERE account = $1 AND livemode = $2 AND kind = $3 AND id = $4")
         .bind(&key.owner.account)
         .bind(key.owner.livemode)
         .bind(key.kind.name())
@@ -74,7 +75,7 @@ pub(super) async fn read(conn: &mut PgConnection, key: &Key) -> Result<Option<Tr
 
 /// The sum of the refunds of a charge that are on record.
 async fn refunds(conn: &mut PgConnection, charge: &Key) -> Result<i64> {
-    let row = sqlx::query(
+    let row = sql::query(
         "SELECT coalesce(sum(amount), 0)::bigint FROM taskwarden.stripe_transactions \
          WHERE account = $1 AND livemode = $2 AND charge = $3 AND kind = 'refund' AND charge IS NOT NULL",
     )
@@ -87,7 +88,7 @@ async fn refunds(conn: &mut PgConnection, charge: &Key) -> Result<i64> {
 }
 
 async fn write(conn: &mut PgConnection, row: &Transaction) -> Result<()> {
-    sqlx::query(
+    sql::query(
         "INSERT INTO taskwarden.stripe_transactions AS t (account, livemode, kind, id, status, rank, contested, currency, amount, \
          amount_captured, amount_refunded, held, paid, reconciled, payment_intent, charge, balance_transaction, \
          failure_balance_transaction, order_id, created_at_ms, captured_at_ms, refunded_at_ms, arrival_at_ms, withdrawn_at_ms, \

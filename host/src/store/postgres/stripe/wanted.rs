@@ -9,6 +9,7 @@ use super::super::Db;
 use super::row::owner;
 use crate::clock::UnixMs;
 use crate::store::Result;
+use crate::store::postgres::sql;
 use crate::store::stored::damaged;
 use crate::stripe::plan::Wanted;
 
@@ -24,7 +25,7 @@ pub(in crate::store::postgres) async fn change(
     }
     let mut added = 0;
     for one in wanted {
-        let done = sqlx::query(
+        let done = sql::query(
             // A movement that is on record need not be fetched, whichever of the two was seen first.
             "INSERT INTO taskwarden.stripe_wanted (account, livemode, object, id, reason, due_at_ms) SELECT $1, $2, $3, $4, $5, $6 \
              WHERE $5 <> 'movement' OR NOT EXISTS (SELECT 1 FROM taskwarden.stripe_balance_transactions \
@@ -44,7 +45,7 @@ pub(in crate::store::postgres) async fn change(
 }
 
 async fn remove(conn: &mut PgConnection, one: &Wanted) -> Result<()> {
-    sqlx::query("DELETE FROM taskwarden.stripe_wanted WHERE account = $1 AND livemode = $2 AND object = $3 AND id = $4 AND reason = $5")
+    sql::query("DELETE FROM taskwarden.stripe_wanted WHERE account = $1 AND livemode = $2 AND object = $3 AND id = $4 AND reason = $5")
         .bind(&one.owner.account)
         .bind(one.owner.livemode)
         .bind(&one.object)
@@ -62,7 +63,7 @@ pub(super) async fn settle(db: &Db, wanted: &[Wanted], again_at: Option<UnixMs>)
             remove(&mut tx, one).await?;
             continue;
         };
-        sqlx::query(
+        sql::query(
             "UPDATE taskwarden.stripe_wanted SET due_at_ms = $6 \
              WHERE account = $1 AND livemode = $2 AND object = $3 AND id = $4 AND reason = $5",
         )
@@ -79,7 +80,7 @@ pub(super) async fn settle(db: &Db, wanted: &[Wanted], again_at: Option<UnixMs>)
 }
 
 pub(super) async fn due(conn: &mut PgConnection, now: UnixMs, limit: u32) -> Result<Vec<Wanted>> {
-    let rows = sqlx::query(
+    let rows = sql::query(
         "SELECT * FROM taskwarden.stripe_wanted WHERE due_at_ms <= $1 ORDER BY due_at_ms, account, livemode, object, id, reason LIMIT $2",
     )
     .bind(now.0)
