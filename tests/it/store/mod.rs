@@ -11,6 +11,7 @@ mod migration;
 pub(crate) mod postgres;
 mod postgres_away;
 mod postgres_rights;
+mod postgres_shares;
 mod ratings;
 pub(crate) mod schedules;
 mod settings;
