@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::stripe_told::keep;
 use crate::clock::SharedClock;
 use crate::store::stripe::Verdict;
 use crate::store::{Store, StoreError};
@@ -56,8 +57,7 @@ impl NativeTask for ProcessStripeEvent {
             // The same was told in full.
             told.fetch = None;
         }
-        let named = told.fetch.into_iter().collect();
-        let applied = self.store.apply_stripe(told.seen, named, self.clock.now()).await.map_err(failed)?;
+        let applied = keep(self.store.as_ref(), &event, told, self.clock.now()).await.map_err(failed)?;
         let result = json!({ "event": kept.id, "type": kept.event_type, "changed": applied.changed, "wanted": applied.wanted });
         Ok(result.to_string().into())
     }

@@ -19,7 +19,12 @@ use taskwarden::task::TaskState;
 
 use super::support::{NOW, at, lane, new_task, on_each_store};
 
-on_each_store!(an_event_and_its_task_are_written_together_and_once, doubt_is_noted_and_settled, income_is_read_by_period_and_filter);
+on_each_store!(
+    an_event_and_its_task_are_written_together_and_once,
+    doubt_is_noted_and_settled,
+    income_is_read_by_period_and_filter,
+    a_refund_that_names_its_payment_only_counts_once
+);
 
 fn event(id: &str, verdict: Verdict) -> StripeEvent {
     StripeEvent {
@@ -134,6 +139,34 @@ async fn income_is_read_by_period_and_filter(store: Arc<dyn Store>) {
     );
     let audit = store.audit_income().await.unwrap();
     assert_eq!((audit.facts, audit.differences), (5, Vec::new()));
+}
+
+async fn a_refund_that_names_its_payment_only_counts_once(store: Arc<dyn Store>) {
+    let charge = |refunded: i64| {
+        format!(
+            r#""object":"charge","id":"ch_1","status":"succeeded","amount":1000,"amount_captured":1000,"amount_refunded":{refunded},"payment_intent":"pi_1","created":1"#
+        )
+    };
+    let refund = |id: &str, charge: &str| {
+        format!(r#""object":"refund","id":"{id}","status":"succeeded","amount":200,"charge":{charge},"payment_intent":"pi_1","created":2"#)
+    };
+    // Whichever comes first; the one refund learns its charge later, the other never.
+    let events = [
+        ("refund.created", refund("re_1", "null")),
+        ("charge.refunded", charge(200)),
+        ("charge.refunded", charge(400)),
+        ("refund.created", refund("re_2", "null")),
+        ("refund.updated", refund("re_1", "\"ch_1\"")),
+    ];
+    let period = [Period { start_ms: 0, end_ms: BUCKET_MS }];
+    let mut sums = Vec::new();
+    for (id, (event_type, object)) in events.iter().enumerate() {
+        tell(&store, &body(id, event_type, 3, true, object), NOW).await;
+        let rows = store.income(&period, &IncomeFilter::default()).await.unwrap();
+        sums.push(rows.iter().filter(|row| row.cell.category == "refund").map(|row| row.sums.amount).sum::<i64>());
+        assert_eq!(store.audit_income().await.unwrap().differences, Vec::new(), "after {event_type}");
+    }
+    assert_eq!(sums, [-200, -200, -400, -400, -400]);
 }
 
 /// Payments, refunds, disputes and payouts with states in the same second, in two modes.
