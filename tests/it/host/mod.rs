@@ -2,6 +2,7 @@
 
 mod crash;
 mod exposure;
+mod import;
 mod process;
 mod scheduling;
 mod stripe;
