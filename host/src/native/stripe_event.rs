@@ -47,6 +47,12 @@ impl NativeTask for ProcessStripeEvent {
         if kept.verdict != Verdict::Accepted {
             return Err(NativeFailure::Invalid(format!("the event {} is not processed: {}", kept.id, kept.verdict.name())));
         }
+        if kept.body.is_empty() {
+            let id = &kept.id;
+            return Err(NativeFailure::Invalid(format!(
+                "the body of the event {id} was taken out at the end of stripe.webhook.body_retention_ms; a stripe.sync reads what it told of"
+            )));
+        }
         // What cannot be read will not be readable later. It is kept as it came, and the task says what is wrong with it.
         let unreadable = |why: String| NativeFailure::Permanent(format!("{} ({}): {why}", kept.id, kept.event_type));
         let event = Event::parse(&kept.body).map_err(|error| unreadable(error.to_string()))?;

@@ -24,6 +24,7 @@ macro_rules! migrations_in {
             "0013_task_stats",
             "0014_tenant_shares",
             "0015_task_ratings",
+            "0016_stripe_event_bodies",
         )
     };
     ($database:literal: $($name:literal),+ $(,)?) => {

@@ -23,7 +23,8 @@ on_each_store!(
     an_event_and_its_task_are_written_together_and_once,
     doubt_is_noted_and_settled,
     income_is_read_by_period_and_filter,
-    a_refund_that_names_its_payment_only_counts_once
+    a_refund_that_names_its_payment_only_counts_once,
+    bodies_are_taken_out_when_they_are_old_and_nothing_else_is
 );
 
 fn event(id: &str, verdict: Verdict) -> StripeEvent {
@@ -139,6 +140,25 @@ async fn income_is_read_by_period_and_filter(store: Arc<dyn Store>) {
     );
     let audit = store.audit_income().await.unwrap();
     assert_eq!((audit.facts, audit.differences), (5, Vec::new()));
+}
+
+async fn bodies_are_taken_out_when_they_are_old_and_nothing_else_is(store: Arc<dyn Store>) {
+    for (number, verdict) in Verdict::ALL.into_iter().enumerate() {
+        let received_at = at(i64::try_from(number).unwrap());
+        let event = StripeEvent { received_at, ..event(&format!("evt_{number}"), verdict) };
+        store.record_stripe_event(event, None, NOW).await.unwrap();
+    }
+    assert_eq!(store.prune_stripe_bodies(at(3), 2).await.unwrap(), 2, "the oldest first");
+    assert_eq!(store.prune_stripe_bodies(at(3), 2).await.unwrap(), 1);
+    assert_eq!(store.prune_stripe_bodies(at(3), 2).await.unwrap(), 0);
+    for (number, verdict) in Verdict::ALL.into_iter().enumerate() {
+        let kept = store.stripe_event(&format!("evt_{number}")).await.unwrap().unwrap();
+        let whole = event(&kept.id, verdict);
+        let body = if number < 3 { bytes::Bytes::new() } else { whole.body.clone() };
+        assert_eq!(kept, StripeEvent { body, received_at: at(i64::try_from(number).unwrap()), ..whole });
+    }
+    let again = StripeEvent { body_sha256: [9; 32], ..event("evt_0", Verdict::Accepted) };
+    assert_eq!(store.record_stripe_event(again, None, NOW).await.unwrap(), Recorded::Known, "it is still known");
 }
 
 async fn a_refund_that_names_its_payment_only_counts_once(store: Arc<dyn Store>) {
@@ -278,7 +298,12 @@ async fn events_are_neither_changed_nor_removed() {
     opened.shared().record_stripe_event(event("evt_1", Verdict::UnknownType), None, NOW).await.unwrap();
     opened.store.close().await;
     let conn = rusqlite::Connection::open(&opened.path).unwrap();
-    for text in ["UPDATE stripe_events SET verdict = 'accepted'", "DELETE FROM stripe_events"] {
+    for text in [
+        "UPDATE stripe_events SET verdict = 'accepted'",
+        "UPDATE stripe_events SET body = x'00'",
+        "UPDATE stripe_events SET body = x'', body_sha256 = x'00'",
+        "DELETE FROM stripe_events",
+    ] {
         assert!(conn.execute(text, []).is_err_and(|error| error.to_string().contains("append-only")), "{text}");
     }
 }
