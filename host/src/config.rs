@@ -413,6 +413,14 @@ mod tests {
     }
 
     #[test]
+    fn bodies_of_events_are_kept_for_ever_or_long_enough_to_be_processed() {
+        let with = |ms: u64| from(&format!("[stripe.webhook]\nbody_retention_ms = {ms}"), &[]);
+        assert_eq!(from("", &[]).expect("good").stripe.webhook.body_retention_ms, 0);
+        assert!(with(604_800_000).is_ok());
+        assert!(with(604_799_999).expect_err("too short").contains("seven days"));
+    }
+
+    #[test]
     fn secrets_come_from_either_and_are_in_no_message() {
         let file = "[stripe.webhook]\nsecrets = [\"whsec_a\", \"whsec_b\"]";
         assert_eq!(from(file, &[]).expect("good").stripe.webhook.secrets.0.len(), 2);

@@ -12,6 +12,7 @@ mod hostile;
 mod ledger;
 mod outgoing;
 mod plugins;
+mod reconciled;
 mod runtime;
 mod runtime_wasi;
 mod schedules;

@@ -84,6 +84,7 @@ impl World {
             drain: Duration::ZERO,
             retention: None,
             blob_retention: None,
+            stripe_body_retention: None,
             alone: false,
             jitter_seed: 1,
         };

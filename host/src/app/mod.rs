@@ -255,6 +255,7 @@ fn scheduler_config(config: &Config) -> SchedulerConfig {
         drain: Duration::from_millis(config.runtime.drain_ms),
         retention: kept(config.queue.retention_ms),
         blob_retention: kept(config.queue.blob_retention_ms),
+        stripe_body_retention: kept(config.stripe.webhook.body_retention_ms),
         alone: config.database.expose().is_none(),
         jitter_seed: rand::random(),
     }

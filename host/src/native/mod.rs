@@ -3,4 +3,5 @@
 pub mod stripe_event;
 pub mod stripe_repair;
 pub mod stripe_sync;
+mod stripe_told;
 pub mod watch;

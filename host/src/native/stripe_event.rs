@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::stripe_told::keep;
 use crate::clock::SharedClock;
 use crate::store::stripe::Verdict;
 use crate::store::{Store, StoreError};
@@ -46,6 +47,12 @@ impl NativeTask for ProcessStripeEvent {
         if kept.verdict != Verdict::Accepted {
             return Err(NativeFailure::Invalid(format!("the event {} is not processed: {}", kept.id, kept.verdict.name())));
         }
+        if kept.body.is_empty() {
+            let id = &kept.id;
+            return Err(NativeFailure::Invalid(format!(
+                "the body of the event {id} was taken out at the end of stripe.webhook.body_retention_ms; a stripe.sync reads what it told of"
+            )));
+        }
         // What cannot be read will not be readable later. It is kept as it came, and the task says what is wrong with it.
         let unreadable = |why: String| NativeFailure::Permanent(format!("{} ({}): {why}", kept.id, kept.event_type));
         let event = Event::parse(&kept.body).map_err(|error| unreadable(error.to_string()))?;
@@ -56,8 +63,7 @@ impl NativeTask for ProcessStripeEvent {
             // The same was told in full.
             told.fetch = None;
         }
-        let named = told.fetch.into_iter().collect();
-        let applied = self.store.apply_stripe(told.seen, named, self.clock.now()).await.map_err(failed)?;
+        let applied = keep(self.store.as_ref(), &event, told, self.clock.now()).await.map_err(failed)?;
         let result = json!({ "event": kept.id, "type": kept.event_type, "changed": applied.changed, "wanted": applied.wanted });
         Ok(result.to_string().into())
     }

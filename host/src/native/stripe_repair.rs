@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use super::stripe_sync::SyncError;
+use super::stripe_told::keep;
 use crate::clock::{SharedClock, UnixMs};
 use crate::store::Store;
 use crate::store::ledger::LedgerBatch;
@@ -155,7 +156,7 @@ impl StripeRepair {
         if verdict == Verdict::Accepted {
             match told(event) {
                 Ok(told) => {
-                    self.store.apply_stripe(told.seen, told.fetch.into_iter().collect(), now).await?;
+                    keep(self.store.as_ref(), event, told, now).await?;
                 }
                 Err(error) => tracing::warn!(event = event.id, %error, "an event's object could not be read; the event is kept"),
             }

@@ -11,6 +11,7 @@ const PAUSE: Duration = Duration::from_secs(60);
 const SHORT_PAUSE: Duration = Duration::from_millis(200);
 const TASKS_PER_TURN: u32 = 1_000;
 const BLOBS_PER_TURN: u32 = 100;
+const STRIPE_BODIES_PER_TURN: u32 = 500;
 const FINDINGS_PER_TURN: u32 = 1_000;
 const STATS_PER_TURN: u32 = 1_000;
 /// How long the host's own figures and people's ratings are kept: as far back as `anomaly.watch` can look, and a little more.
@@ -53,6 +54,12 @@ async fn turn(shared: &Shared) -> bool {
         match shared.parts.store.prune_blobs(now.minus(keep), BLOBS_PER_TURN).await {
             Ok(deleted) => more |= deleted >= u64::from(BLOBS_PER_TURN),
             Err(error) => tracing::error!(%error, "could not delete old blobs"),
+        }
+    }
+    if let Some(keep) = shared.config.stripe_body_retention {
+        match shared.parts.store.prune_stripe_bodies(now.minus(keep), STRIPE_BODIES_PER_TURN).await {
+            Ok(pruned) => more |= pruned >= u64::from(STRIPE_BODIES_PER_TURN),
+            Err(error) => tracing::error!(%error, "could not take out old bodies of Stripe's events"),
         }
     }
     more

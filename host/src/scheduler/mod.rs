@@ -73,6 +73,8 @@ pub struct SchedulerConfig {
     pub retention: Option<Duration>,
     /// How long blobs that nobody waits for are kept; `None` keeps them.
     pub blob_retention: Option<Duration>,
+    /// How long the bodies of Stripe's events are kept; `None` keeps them.
+    pub stripe_body_retention: Option<Duration>,
     /// Whether this host alone can have the store open, so that whatever is claimed at start was claimed by a dead predecessor.
     pub alone: bool,
     /// Seed of the retry jitter.

@@ -25,6 +25,7 @@ macro_rules! migrations_in {
             "0014_tenant_shares",
             "0015_task_ratings",
             "0016_tenants_max",
+            "0017_stripe_event_bodies",
         )
     };
     ($database:literal: $($name:literal),+ $(,)?) => {

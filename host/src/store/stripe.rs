@@ -71,7 +71,7 @@ pub struct StripeEvent {
     pub received_at: UnixMs,
     /// SHA-256 of the body.
     pub body_sha256: [u8; 32],
-    /// The body, byte for byte.
+    /// The body, byte for byte; empty when it was taken out at the end of its retention.
     pub body: Bytes,
 }
 
@@ -99,6 +99,9 @@ pub trait StripeStore: Send + Sync + 'static {
     /// Keeps an event and submits the task that processes it, in one transaction; an event whose id is known changes nothing. Durable before it
     /// returns.
     async fn record_stripe_event(&self, event: StripeEvent, task: Option<NewTask>, now: UnixMs) -> Result<Recorded>;
+
+    /// Takes out the bodies of events that came before this, at most `limit_rows`, the oldest first; everything else of them stays. How many.
+    async fn prune_stripe_bodies(&self, before: UnixMs, limit_rows: u32) -> Result<u64>;
 
     /// One event.
     async fn stripe_event(&self, id: &str) -> Result<Option<StripeEvent>>;

@@ -8,6 +8,7 @@ pub mod import;
 pub mod income;
 pub mod kind;
 pub mod ledger;
+pub mod movements;
 pub mod object;
 pub mod payout;
 pub mod plan;

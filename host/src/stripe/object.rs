@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use super::event::{Content, Event};
 use super::kind::{Kind, Subject};
 use super::ledger::Owner;
+use super::movements::{Movements, carried};
 use super::transaction::{BY_API, Grown, Key, Links, Standing, Transaction};
 
 /// No amount is larger. Sums of as many of these as there could be in a database stay far within 64 bits.
@@ -62,6 +63,8 @@ pub struct Told {
     pub seen: Vec<Transaction>,
     /// An object that it names and does not show.
     pub fetch: Option<Key>,
+    /// Movements of the balance that it shows whole.
+    pub movements: Movements,
 }
 
 /// What an event says of the objects that are followed; nothing, for types that change none.
@@ -74,13 +77,14 @@ pub fn told(event: &Event<'_>) -> Result<Told, ObjectError> {
         Content::Snapshot(object) => {
             let event_type = event.event_type.strip_prefix("v1.").unwrap_or(&event.event_type);
             let sight = Sight { owner: &event.owner, at_s: event.created_s, by: &event.id, event_type };
-            Ok(Told { seen: sight.read(object.get(), Some(expected))?, fetch: None })
+            let seen = sight.read(object.get(), Some(expected))?;
+            Ok(Told { seen, movements: carried(&event.owner, object.get()), fetch: None })
         }
         Content::Thin { related, .. } => {
             let fetch = related
                 .as_ref()
                 .and_then(|related| Some(Key { owner: event.owner.clone(), kind: related.kind.parse().ok()?, id: related.id.clone() }));
-            Ok(Told { seen: Vec::new(), fetch })
+            Ok(Told { fetch, ..Told::default() })
         }
         Content::Nothing => Err(ObjectError::Unreadable("the event carries none".to_owned())),
     }
@@ -104,14 +108,23 @@ impl Sight<'_> {
             (None, Some(kind)) => kind,
             (None, None) => return Err(ObjectError::Kind("the object does not say what it is".to_owned())),
         };
-        let mut seen = vec![self.one(kind, object)?];
-        // Older versions of the API carry a charge's refunds inside.
-        if kind == Kind::Charge {
-            for refund in object.list("refunds") {
-                seen.push(self.one(Kind::Refund, refund)?);
-            }
-        }
+        let mut seen = Vec::new();
+        self.all(kind, object, &mut seen)?;
         Ok(seen)
+    }
+
+    /// An object and those that stand inside it: older versions of the API carry a charge's refunds and a payment's charges, and a payment's
+    /// latest charge may be expanded.
+    fn all(self, kind: Kind, object: Fields<'_>, seen: &mut Vec<Transaction>) -> Result<(), ObjectError> {
+        seen.push(self.one(kind, object)?);
+        match kind {
+            Kind::Charge => object.list("refunds").try_for_each(|refund| self.all(Kind::Refund, refund, seen)),
+            Kind::PaymentIntent => {
+                let mut charges = object.list("charges").chain(object.inside("latest_charge"));
+                charges.try_for_each(|charge| self.all(Kind::Charge, charge, seen))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn one(self, kind: Kind, object: Fields<'_>) -> Result<Transaction, ObjectError> {
@@ -141,6 +154,14 @@ impl Sight<'_> {
         };
         let status = object.text("status").unwrap_or_default();
         let told = |event_type: &str| (self.event_type == event_type).then_some(self.at_s);
+        // A dispute also carries the movements of its money.
+        let moved = |taken: bool| {
+            let movements = (kind == Kind::Dispute).then(|| object.items("balance_transactions")).into_iter().flatten();
+            let of_this_sign = movements.filter(move |one| one.whole("amount").is_some_and(|amount| amount != 0 && (amount < 0) == taken));
+            of_this_sign.filter_map(|one| one.whole("created")).min()
+        };
+        // An invoice's payment says one level deeper what it was paid with.
+        let paid = |name| object.inside("payment").find_map(|payment| payment.id(name));
         Ok(Transaction {
             key: Key { owner: self.owner.clone(), kind, id: id.to_owned() },
             standing: Standing {
@@ -159,11 +180,11 @@ impl Sight<'_> {
             held: kind == Kind::Charge && status == "succeeded" && object.is_false("captured"),
             paid: matches!(object.text("payment_status"), Some("paid" | "no_payment_required")),
             reconciled: object.text("reconciliation_status") == Some("completed"),
-            withdrawn_s: told("charge.dispute.funds_withdrawn"),
-            reinstated_s: told("charge.dispute.funds_reinstated"),
+            withdrawn_s: moved(true).or(told("charge.dispute.funds_withdrawn")),
+            reinstated_s: moved(false).or(told("charge.dispute.funds_reinstated")),
             links: Links {
-                payment_intent: object.id("payment_intent"),
-                charge: object.id(if kind == Kind::PaymentIntent { "latest_charge" } else { "charge" }),
+                payment_intent: object.id("payment_intent").or_else(|| paid("payment_intent")),
+                charge: object.id(if kind == Kind::PaymentIntent { "latest_charge" } else { "charge" }).or_else(|| paid("charge")),
                 balance_transaction: object.id("balance_transaction"),
                 failure_balance_transaction: object.id("failure_balance_transaction"),
                 order_id: object.order(),
@@ -200,9 +221,20 @@ impl<'a> Fields<'a> {
         id.filter(|id| !id.is_empty()).map(str::to_owned)
     }
 
-    fn list(self, name: &str) -> impl Iterator<Item = Fields<'a>> {
-        let items = self.0.get(name).and_then(|list| list.get("data")).and_then(Value::as_array);
+    /// The objects of a list of the API.
+    fn list(self, name: &str) -> impl Iterator<Item = Fields<'a>> + use<'a> {
+        self.inside(name).flat_map(|list| list.items("data"))
+    }
+
+    /// The objects of an array.
+    fn items(self, name: &str) -> impl Iterator<Item = Fields<'a>> + use<'a> {
+        let items = self.0.get(name).and_then(Value::as_array);
         items.into_iter().flatten().filter_map(|item| item.as_object().map(Fields))
+    }
+
+    /// An object that stands there whole, if it does.
+    fn inside(self, name: &str) -> impl Iterator<Item = Fields<'a>> + use<'a> {
+        self.0.get(name).and_then(Value::as_object).map(Fields).into_iter()
     }
 
     /// Our own order's id: from the metadata, or where a checkout session has a place for it.
@@ -251,7 +283,7 @@ mod tests {
 
     fn one(event_type: &str, object: &str) -> Transaction {
         let mut told = from_event(event_type, object).unwrap();
-        assert_eq!((told.seen.len(), told.fetch), (1, None));
+        assert_eq!((told.seen.len(), &told.fetch), (1, &None));
         told.seen.remove(0)
     }
 

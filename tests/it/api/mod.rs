@@ -9,6 +9,7 @@ mod findings;
 mod hostile;
 mod income;
 mod openapi;
+mod payloads;
 mod ratings;
 mod schedules;
 mod serving;

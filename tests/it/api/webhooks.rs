@@ -97,6 +97,17 @@ async fn an_event_is_kept_with_its_task_and_processed_once() {
 }
 
 #[tokio::test]
+async fn an_event_whose_body_was_taken_out_says_so() {
+    let server = Server::start().await;
+    deliver(&server, &event("evt_1", "charge.succeeded", 1_800_000_000, &charge(""))).await;
+    let later = server.clock.now().plus(Duration::from_secs(1));
+    assert_eq!(server.store.prune_stripe_bodies(later, 10).await.expect("an answer"), 1);
+    let failure = process(&server).await.expect_err("nothing is left to process");
+    assert!(matches!(&failure, NativeFailure::Invalid(why) if why.contains("body_retention_ms")), "{failure:?}");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn what_is_not_genuine_is_refused_and_leaves_nothing() {
     let server = Server::start().await;
     let body = event("evt_1", "charge.succeeded", 1, &charge(""));

@@ -3,6 +3,7 @@
 mod crash;
 mod exposure;
 mod full;
+mod import;
 mod postgres;
 mod process;
 mod scheduling;

@@ -19,7 +19,13 @@ use taskwarden::task::TaskState;
 
 use super::support::{NOW, at, lane, new_task, on_each_store};
 
-on_each_store!(an_event_and_its_task_are_written_together_and_once, doubt_is_noted_and_settled, income_is_read_by_period_and_filter);
+on_each_store!(
+    an_event_and_its_task_are_written_together_and_once,
+    doubt_is_noted_and_settled,
+    income_is_read_by_period_and_filter,
+    a_refund_that_names_its_payment_only_counts_once,
+    bodies_are_taken_out_when_they_are_old_and_nothing_else_is
+);
 
 fn event(id: &str, verdict: Verdict) -> StripeEvent {
     StripeEvent {
@@ -136,6 +142,53 @@ async fn income_is_read_by_period_and_filter(store: Arc<dyn Store>) {
     assert_eq!((audit.facts, audit.differences), (5, Vec::new()));
 }
 
+async fn bodies_are_taken_out_when_they_are_old_and_nothing_else_is(store: Arc<dyn Store>) {
+    for (number, verdict) in Verdict::ALL.into_iter().enumerate() {
+        let received_at = at(i64::try_from(number).unwrap());
+        let event = StripeEvent { received_at, ..event(&format!("evt_{number}"), verdict) };
+        store.record_stripe_event(event, None, NOW).await.unwrap();
+    }
+    assert_eq!(store.prune_stripe_bodies(at(3), 2).await.unwrap(), 2, "the oldest first");
+    assert_eq!(store.prune_stripe_bodies(at(3), 2).await.unwrap(), 1);
+    assert_eq!(store.prune_stripe_bodies(at(3), 2).await.unwrap(), 0);
+    for (number, verdict) in Verdict::ALL.into_iter().enumerate() {
+        let kept = store.stripe_event(&format!("evt_{number}")).await.unwrap().unwrap();
+        let whole = event(&kept.id, verdict);
+        let body = if number < 3 { bytes::Bytes::new() } else { whole.body.clone() };
+        assert_eq!(kept, StripeEvent { body, received_at: at(i64::try_from(number).unwrap()), ..whole });
+    }
+    let again = StripeEvent { body_sha256: [9; 32], ..event("evt_0", Verdict::Accepted) };
+    assert_eq!(store.record_stripe_event(again, None, NOW).await.unwrap(), Recorded::Known, "it is still known");
+}
+
+async fn a_refund_that_names_its_payment_only_counts_once(store: Arc<dyn Store>) {
+    let charge = |refunded: i64| {
+        format!(
+            r#""object":"charge","id":"ch_1","status":"succeeded","amount":1000,"amount_captured":1000,"amount_refunded":{refunded},"payment_intent":"pi_1","created":1"#
+        )
+    };
+    let refund = |id: &str, charge: &str| {
+        format!(r#""object":"refund","id":"{id}","status":"succeeded","amount":200,"charge":{charge},"payment_intent":"pi_1","created":2"#)
+    };
+    // Whichever comes first; the one refund learns its charge later, the other never.
+    let events = [
+        ("refund.created", refund("re_1", "null")),
+        ("charge.refunded", charge(200)),
+        ("charge.refunded", charge(400)),
+        ("refund.created", refund("re_2", "null")),
+        ("refund.updated", refund("re_1", "\"ch_1\"")),
+    ];
+    let period = [Period { start_ms: 0, end_ms: BUCKET_MS }];
+    let mut sums = Vec::new();
+    for (id, (event_type, object)) in events.iter().enumerate() {
+        tell(&store, &body(id, event_type, 3, true, object), NOW).await;
+        let rows = store.income(&period, &IncomeFilter::default()).await.unwrap();
+        sums.push(rows.iter().filter(|row| row.cell.category == "refund").map(|row| row.sums.amount).sum::<i64>());
+        assert_eq!(store.audit_income().await.unwrap().differences, Vec::new(), "after {event_type}");
+    }
+    assert_eq!(sums, [-200, -200, -400, -400, -400]);
+}
+
 /// Payments, refunds, disputes and payouts with states in the same second, in two modes.
 fn week() -> Vec<String> {
     let charge = |captured: i64, refunded: i64, more: &str| {
@@ -245,7 +298,12 @@ async fn events_are_neither_changed_nor_removed() {
     opened.shared().record_stripe_event(event("evt_1", Verdict::UnknownType), None, NOW).await.unwrap();
     opened.store.close().await;
     let conn = rusqlite::Connection::open(&opened.path).unwrap();
-    for text in ["UPDATE stripe_events SET verdict = 'accepted'", "DELETE FROM stripe_events"] {
+    for text in [
+        "UPDATE stripe_events SET verdict = 'accepted'",
+        "UPDATE stripe_events SET body = x'00'",
+        "UPDATE stripe_events SET body = x'', body_sha256 = x'00'",
+        "DELETE FROM stripe_events",
+    ] {
         assert!(conn.execute(text, []).is_err_and(|error| error.to_string().contains("append-only")), "{text}");
     }
 }

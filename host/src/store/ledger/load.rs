@@ -60,14 +60,16 @@ pub async fn load(
     let mut batch = LedgerBatch::new(owner.clone(), source);
     for entry in entries {
         let entry = entry?;
-        match &entry {
-            Entry::Object(..) => report.objects += 1,
-            Entry::Quarantined(row) if report.first_quarantined.len() < SHOWN_MAX => {
+        let is_object = matches!(entry, Entry::Object(..));
+        let quarantined = batch.quarantined.len();
+        batch.push(entry, clock.now());
+        match batch.quarantined.get(quarantined) {
+            Some(row) if report.first_quarantined.len() < SHOWN_MAX => {
                 report.first_quarantined.push(ShownRow { line: row.line, reason: row.reason.clone() });
             }
-            _ => {}
+            Some(_) => {}
+            None => report.objects += u64::from(is_object),
         }
-        batch.push(entry, clock.now());
         if batch.rows() >= BATCH_ROWS {
             let full = std::mem::replace(&mut batch, LedgerBatch::new(owner.clone(), source));
             report.counts.add(store.merge_ledger(full, clock.now()).await?);

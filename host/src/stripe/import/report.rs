@@ -3,7 +3,7 @@
 //! Columns are found by name, since whoever runs a report chooses them. Of a time the UTC column is taken where there is one.
 
 use std::collections::BTreeMap;
-use std::io::BufRead;
+use std::io::{BufRead, Chain};
 
 use csv::StringRecord;
 
@@ -16,7 +16,7 @@ const BYTE_ORDER_MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
 
 /// Reads a report row by row.
 pub struct ReportReader<R> {
-    rows: csv::Reader<R>,
+    rows: csv::Reader<Chain<R, &'static [u8]>>,
     columns: Columns,
     options: ImportOptions,
     record: csv::ByteRecord,
@@ -49,8 +49,19 @@ impl<R: BufRead> ReportReader<R> {
             source.consume(BYTE_ORDER_MARK.len());
         }
         let not_this = |why: String| ImportError::NotThis { kind: options.kind.name(), why };
-        let mut rows = csv::ReaderBuilder::new().flexible(true).from_reader(source);
-        let header = rows.headers().map_err(|error| not_this(error.to_string()))?.clone();
+        let first_line = source.fill_buf()?.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        // As a spreadsheet of a country with decimal commas saves it.
+        let semicolons = first_line.contains(&b';') && !first_line.contains(&b',');
+        let mut rows = csv::ReaderBuilder::new()
+            .flexible(true)
+            .delimiter(if semicolons { b';' } else { b',' })
+            // With either kind of line end the reader's own count of lines is behind by one after a carriage return.
+            .terminator(csv::Terminator::Any(b'\n'))
+            // So that the last row ends like the others.
+            .from_reader(source.chain(b"\n".as_slice()));
+        let mut header = rows.byte_headers().map_err(|error| not_this(error.to_string()))?.clone();
+        without_carriage_return(&mut header);
+        let header = StringRecord::from_byte_record_lossy(header);
         let columns = Columns::find(&header, &options).map_err(not_this)?;
         Ok(Self { rows, columns, options, record: csv::ByteRecord::new() })
     }
@@ -134,20 +145,35 @@ impl<R: BufRead> Iterator for ReportReader<R> {
     type Item = Result<Entry, ImportError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let mut record = std::mem::take(&mut self.record);
-        let read = self.rows.read_byte_record(&mut record);
-        self.record = record;
-        match read {
-            Ok(false) => None,
-            Ok(true) => {
-                let line = self.record.position().map_or(0, csv::Position::line);
-                // The reader stands at the beginning of the next row.
-                let end = self.rows.position().line().saturating_sub(1);
-                Some(Ok(self.row(line, end)))
-            }
-            Err(error) => Some(Err(ImportError::Io(error.into()))),
+        loop {
+            let mut record = std::mem::take(&mut self.record);
+            let read = self.rows.read_byte_record(&mut record);
+            without_carriage_return(&mut record);
+            self.record = record;
+            return match read {
+                Ok(false) => None,
+                // An empty line with a carriage return.
+                Ok(true) if self.record.len() == 1 && self.record.get(0).is_some_and(<[u8]>::is_empty) => continue,
+                Ok(true) => {
+                    // The reader stands behind the row's end, unless a quote was never closed. Where the row begins it knows only as the place
+                    // from which it looked for one, before any empty lines.
+                    let end = self.rows.position().line().saturating_sub(1);
+                    let inside = self.record.iter().flatten().filter(|byte| **byte == b'\n').count();
+                    let from = self.record.position().map_or(0, csv::Position::line);
+                    let line = end.saturating_sub(u64::try_from(inside).unwrap_or_default()).max(from);
+                    Some(Ok(self.row(line, end)))
+                }
+                Err(error) => Some(Err(ImportError::Io(error.into()))),
+            };
         }
     }
+}
+
+/// Takes the carriage return of a line's end out of its last field.
+fn without_carriage_return(record: &mut csv::ByteRecord) {
+    let Some(last) = record.iter().next_back().and_then(|last| last.strip_suffix(b"\r")).map(<[u8]>::to_vec) else { return };
+    record.truncate(record.len().saturating_sub(1));
+    record.push_field(&last);
 }
 
 struct Row<'a> {
@@ -283,6 +309,17 @@ mod tests {
         let lost_a_digit = format!("{header}txn_1,2026-01-31 12:00:00,eur,charge,30.00,0.59,29.4");
         let entries = entries(&lost_a_digit, options(ImportKind::BalanceChange));
         assert!(quarantined(&entries)[0].1.contains("is not net 2940"), "{entries:?}");
+    }
+
+    #[test]
+    fn lines_are_counted_alike_whatever_ends_them() {
+        let good = "txn_1,2026-01-31 12:00:00,,,eur,30.00,0.59,29.41,charge,ch_1,,\"two\nlines\",o-1\n";
+        let text = format!("{ACTIVITY}{good}\n{}{}", good.replace("29.41", "29.42"), good.replace("30.00", "ten"));
+        for text in [text.clone(), text.replace('\n', "\r\n"), text.replace(',', ";"), text.replace(',', ";").replace('\n', "\r\n")] {
+            let entries = entries(&text, options(ImportKind::BalanceChange));
+            assert_eq!(quarantined(&entries).iter().map(|(line, _)| *line).collect::<Vec<_>>(), [5, 7], "{text:?}");
+            assert_eq!(rows(&entries)[0].order_id.as_deref(), Some("o-1"), "{text:?}");
+        }
     }
 
     #[test]

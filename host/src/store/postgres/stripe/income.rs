@@ -139,6 +139,8 @@ async fn recompute(conn: &mut PgConnection) -> Result<(u64, Deltas)> {
     let mut rows = sql::query(
         "SELECT t.*, CASE WHEN t.kind = 'charge' THEN (SELECT coalesce(sum(r.amount), 0) FROM taskwarden.stripe_transactions r \
          WHERE r.account = t.account AND r.livemode = t.livemode AND r.charge = t.id AND r.kind = 'refund' AND r.charge IS NOT NULL) \
+         + (SELECT coalesce(sum(r.amount), 0) FROM taskwarden.stripe_transactions r WHERE r.account = t.account \
+         AND r.livemode = t.livemode AND r.payment_intent = t.payment_intent AND r.kind = 'refund' AND r.charge IS NULL) \
          ELSE 0 END::bigint AS refunds FROM taskwarden.stripe_transactions t",
     )
     .fetch(&mut *conn);

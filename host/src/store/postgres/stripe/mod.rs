@@ -71,6 +71,20 @@ impl StripeStore for PostgresStore {
         }
     }
 
+    async fn prune_stripe_bodies(&self, before: UnixMs, limit_rows: u32) -> Result<u64> {
+        let mut tx = self.db.begin().await?;
+        let done = sql::query(
+            "UPDATE taskwarden.stripe_events SET body = '' WHERE id IN (SELECT id FROM taskwarden.stripe_events \
+             WHERE received_at_ms < $1 AND octet_length(body) > 0 ORDER BY received_at_ms LIMIT $2)",
+        )
+        .bind(before.0)
+        .bind(i64::from(limit_rows))
+        .execute(&mut *tx)
+        .await?;
+        self.db.commit(tx).await?;
+        Ok(done.rows_affected())
+    }
+
     async fn stripe_event(&self, id: &str) -> Result<Option<StripeEvent>> {
         let mut tx = self.db.begin_read().await?;
         let row = sql::query("SELECT * FROM taskwarden.stripe_events WHERE id = $1").bind(id).fetch_optional(&mut *tx).await?;

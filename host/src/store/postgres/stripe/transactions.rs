@@ -10,7 +10,8 @@ use crate::clock::UnixMs;
 use crate::store::postgres::sql;
 use crate::store::stripe::Applied;
 use crate::store::{Conflict, Result, StoreError};
-use crate::stripe::plan::{Known, charges_of, plan};
+use crate::stripe::kind::Kind;
+use crate::stripe::plan::{Known, charges_of, payments_of, plan, sums_of};
 use crate::stripe::transaction::{Key, Transaction};
 
 /// Held while objects are joined: what was read must still be so when it is written.
@@ -56,7 +57,13 @@ async fn known(conn: &mut PgConnection, seen: &[Transaction]) -> Result<Known> {
         if !known.rows.contains_key(&charge) {
             known.rows.extend(read(conn, &charge).await?.map(|row| (row.key.clone(), row)));
         }
-        known.refunds.insert(charge.clone(), refunds(conn, &charge).await?);
+    }
+    for payment in payments_of(&known.rows, seen) {
+        known.rows.extend(charges(conn, &payment).await?.into_iter().map(|row| (row.key.clone(), row)));
+    }
+    for named in sums_of(&known.rows, seen) {
+        let sum = refunds(conn, &named).await?;
+        known.refunds.insert(named, sum);
     }
     Ok(known)
 }
@@ -73,17 +80,29 @@ pub(super) async fn read(conn: &mut PgConnection, key: &Key) -> Result<Option<Tr
     row.as_ref().map(transaction).transpose()
 }
 
-/// The sum of the refunds of a charge that are on record.
-async fn refunds(conn: &mut PgConnection, charge: &Key) -> Result<i64> {
-    let row = sql::query(
-        "SELECT coalesce(sum(amount), 0)::bigint FROM taskwarden.stripe_transactions \
-         WHERE account = $1 AND livemode = $2 AND charge = $3 AND kind = 'refund' AND charge IS NOT NULL",
+/// The charges of a payment intent that are on record.
+async fn charges(conn: &mut PgConnection, payment: &Key) -> Result<Vec<Transaction>> {
+    let rows = sql::query(
+        "SELECT * FROM taskwarden.stripe_transactions WHERE account = $1 AND livemode = $2 AND kind = 'charge' AND payment_intent = $3",
     )
-    .bind(&charge.owner.account)
-    .bind(charge.owner.livemode)
-    .bind(&charge.id)
-    .fetch_one(conn)
+    .bind(&payment.owner.account)
+    .bind(payment.owner.livemode)
+    .bind(&payment.id)
+    .fetch_all(conn)
     .await?;
+    rows.iter().map(transaction).collect()
+}
+
+/// The sum of the refunds on record that name this charge, or this payment intent and no charge.
+async fn refunds(conn: &mut PgConnection, named: &Key) -> Result<i64> {
+    let text = if named.kind == Kind::Charge {
+        "SELECT coalesce(sum(amount), 0)::bigint FROM taskwarden.stripe_transactions \
+         WHERE account = $1 AND livemode = $2 AND charge = $3 AND kind = 'refund' AND charge IS NOT NULL"
+    } else {
+        "SELECT coalesce(sum(amount), 0)::bigint FROM taskwarden.stripe_transactions \
+         WHERE account = $1 AND livemode = $2 AND payment_intent = $3 AND kind = 'refund' AND charge IS NULL"
+    };
+    let row = sql::query(text).bind(&named.owner.account).bind(named.owner.livemode).bind(&named.id).fetch_one(conn).await?;
     Ok(row.try_get(0)?)
 }
 

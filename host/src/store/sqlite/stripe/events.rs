@@ -5,7 +5,7 @@ use rusqlite::{Connection, params};
 use super::super::row::{first, text};
 use super::super::submit::Submit;
 use super::super::tx::Tx;
-use super::super::writer::Verb;
+use super::super::writer::{Turn, Verb};
 use super::row::owner;
 use crate::clock::UnixMs;
 use crate::store::Result;
@@ -50,6 +50,32 @@ impl Verb for Record {
     fn rows(&self) -> usize {
         // As many rows as would fill the same pages.
         2 + self.event.body.len() / 512
+    }
+}
+
+pub(super) struct PruneBodies {
+    pub(super) before: UnixMs,
+    pub(super) limit_rows: u32,
+}
+
+impl Verb for PruneBodies {
+    type Answer = u64;
+
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<u64> {
+        let pruned = tx.execute(
+            "UPDATE stripe_events SET body = x'' WHERE rowid IN (SELECT rowid FROM stripe_events \
+             WHERE received_at_ms < ? AND length(body) > 0 ORDER BY received_at_ms LIMIT ?)",
+            params![self.before.0, self.limit_rows],
+        )?;
+        Ok(u64::try_from(pruned).unwrap_or(u64::MAX))
+    }
+
+    fn rows(&self) -> usize {
+        self.limit_rows as usize
+    }
+
+    fn turn(&self) -> Turn {
+        Turn::Bulk
     }
 }
 

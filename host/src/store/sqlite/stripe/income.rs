@@ -123,7 +123,9 @@ fn recompute(conn: &Connection) -> Result<(u64, Deltas)> {
     let (mut facts, mut said) = (0, Deltas::default());
     let mut statement = conn.prepare(
         "SELECT t.*, iif(t.kind = 'charge', (SELECT coalesce(sum(r.amount), 0) FROM stripe_transactions r WHERE r.account = t.account \
-         AND r.livemode = t.livemode AND r.charge = t.id AND r.kind = 'refund' AND r.charge IS NOT NULL), 0) AS refunds \
+         AND r.livemode = t.livemode AND r.charge = t.id AND r.kind = 'refund' AND r.charge IS NOT NULL) \
+         + (SELECT coalesce(sum(r.amount), 0) FROM stripe_transactions r WHERE +r.account = t.account AND +r.livemode = t.livemode \
+         AND r.payment_intent = t.payment_intent AND +r.kind = 'refund' AND r.charge IS NULL), 0) AS refunds \
          FROM stripe_transactions t",
     )?;
     let mut rows = statement.query([])?;

@@ -8,7 +8,7 @@ pub(super) mod wanted;
 
 use async_trait::async_trait;
 
-use self::events::Record;
+use self::events::{PruneBodies, Record};
 use self::transactions::Apply;
 use self::wanted::Settle;
 use super::SqliteStore;
@@ -26,6 +26,10 @@ impl StripeStore for SqliteStore {
     async fn record_stripe_event(&self, event: StripeEvent, task: Option<NewTask>, now: UnixMs) -> Result<Recorded> {
         let task = task.map(|task| Prepared::new(task).map(|task| Submit { batch: vec![task], now })).transpose()?;
         self.writer.run(Record { event, task }).await
+    }
+
+    async fn prune_stripe_bodies(&self, before: UnixMs, limit_rows: u32) -> Result<u64> {
+        self.writer.run(PruneBodies { before, limit_rows }).await
     }
 
     async fn stripe_event(&self, id: &str) -> Result<Option<StripeEvent>> {

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, params};
 
-use super::super::row::first;
+use super::super::row::{all, first};
 use super::super::tx::Tx;
 use super::super::writer::{BULK_ROWS, Turn, Verb};
 use super::row::{ms, transaction};
@@ -10,7 +10,8 @@ use super::{income, wanted};
 use crate::clock::UnixMs;
 use crate::store::stripe::Applied;
 use crate::store::{Conflict, Result, StoreError};
-use crate::stripe::plan::{Known, charges_of, plan};
+use crate::stripe::kind::Kind;
+use crate::stripe::plan::{Known, charges_of, payments_of, plan, sums_of};
 use crate::stripe::transaction::{Key, Transaction};
 
 pub(in crate::store::sqlite) struct Apply {
@@ -53,7 +54,13 @@ impl Apply {
             if !known.rows.contains_key(&charge) {
                 known.rows.extend(read(conn, &charge)?.map(|row| (row.key.clone(), row)));
             }
-            known.refunds.insert(charge.clone(), refunds(conn, &charge)?);
+        }
+        for payment in payments_of(&known.rows, &self.seen) {
+            known.rows.extend(charges(conn, &payment)?.into_iter().map(|row| (row.key.clone(), row)));
+        }
+        for named in sums_of(&known.rows, &self.seen) {
+            let sum = refunds(conn, &named)?;
+            known.refunds.insert(named, sum);
         }
         Ok(known)
     }
@@ -69,15 +76,27 @@ pub(super) fn read(conn: &Connection, key: &Key) -> Result<Option<Transaction>> 
     )
 }
 
-/// The sum of the refunds of a charge that are on record.
-fn refunds(conn: &Connection, charge: &Key) -> Result<i64> {
-    let sum = first(
+/// The charges of a payment intent that are on record.
+fn charges(conn: &Connection, payment: &Key) -> Result<Vec<Transaction>> {
+    all(
         conn,
+        // Its own index, and not the primary key, whose first columns nearly all rows share.
+        "SELECT * FROM stripe_transactions WHERE +account = ? AND +livemode = ? AND +kind = 'charge' AND payment_intent = ?",
+        params![payment.owner.account, payment.owner.livemode, payment.id],
+        transaction,
+    )
+}
+
+/// The sum of the refunds on record that name this charge, or this payment intent and no charge.
+fn refunds(conn: &Connection, named: &Key) -> Result<i64> {
+    let sql = if named.kind == Kind::Charge {
         "SELECT coalesce(sum(amount), 0) FROM stripe_transactions \
-         WHERE account = ? AND livemode = ? AND charge = ? AND kind = 'refund' AND charge IS NOT NULL",
-        params![charge.owner.account, charge.owner.livemode, charge.id],
-        |row| Ok(row.get(0)?),
-    )?;
+         WHERE account = ? AND livemode = ? AND charge = ? AND kind = 'refund' AND charge IS NOT NULL"
+    } else {
+        "SELECT coalesce(sum(amount), 0) FROM stripe_transactions \
+         WHERE +account = ? AND +livemode = ? AND payment_intent = ? AND +kind = 'refund' AND charge IS NULL"
+    };
+    let sum = first(conn, sql, params![named.owner.account, named.owner.livemode, named.id], |row| Ok(row.get(0)?))?;
     Ok(sum.unwrap_or_default())
 }
 
