@@ -6,6 +6,7 @@ mod anomaly;
 mod api;
 mod breaks;
 mod findings;
+mod fuzzed;
 mod guests;
 mod host;
 mod hostile;
