@@ -5,7 +5,29 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::{LimitScope, Result, StoreError};
-use crate::task::{AiModel, IdempotencyKey, LaneKey, LogLevel, Priority, TaskId, TaskPlan, TaskType, Tenant};
+use crate::task::{AiModel, IdempotencyKey, LaneKey, LogLevel, Priority, Receipt, TaskId, TaskPlan, TaskType, Tenant};
+
+/// What one attempt counts for in the host's own figures.
+#[derive(Debug, Clone)]
+pub(super) struct Figures {
+    pub(super) plugin: Box<str>,
+    pub(super) plugin_version: Box<str>,
+    pub(super) queue_ms: u64,
+    pub(super) run_ms: u64,
+    pub(super) fuel: u64,
+}
+
+impl Figures {
+    pub(super) fn of(receipt: &Receipt) -> Self {
+        Self {
+            plugin: receipt.plugin.as_str().into(),
+            plugin_version: receipt.plugin_version.as_str().into(),
+            queue_ms: receipt.queue_ms,
+            run_ms: receipt.run_ms,
+            fuel: receipt.fuel_used,
+        }
+    }
+}
 
 /// A stored value that this host would never have written.
 pub(super) fn damaged(what: &str, why: impl std::fmt::Display) -> StoreError {

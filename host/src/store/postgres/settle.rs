@@ -13,7 +13,7 @@ use super::fronts::FrontKey;
 use super::group::{Grouped, again};
 use super::sql;
 use super::submit::{NewBatch, Written};
-use crate::store::stored::{json_unless, level_name};
+use crate::store::stored::{Figures, json_unless, level_name};
 use crate::store::{Claim, Conflict, Finish, Finished, Result, StoreError};
 use crate::task::fair::Service;
 use crate::task::{LogLine, Next, Outcome, Output, TaskState};
@@ -32,6 +32,8 @@ pub(super) struct Settle {
     pub(super) finished_at_ms: i64,
     /// What the attempt cost; nothing when no guest had a part in its end.
     pub(super) service: Option<Service>,
+    /// What it counts for in the host's own figures; nothing when no guest had a part in it.
+    pub(super) figures: Option<Figures>,
     pub(super) logs: Vec<LogLine>,
     pub(super) outputs: Vec<Output>,
     /// What it submitted.
@@ -81,6 +83,7 @@ impl Settle {
             started_at_ms: Some(ms(finish.started_at)),
             finished_at_ms: ms(finish.finished_at),
             service: Some(finish.service),
+            figures: Some(Figures::of(&finish.receipt)),
             logs: finish.logs,
             outputs: if succeeded { finish.outputs } else { Vec::new() },
             children: has_children.then_some(children),
@@ -99,6 +102,7 @@ impl Settle {
             started_at_ms: None,
             finished_at_ms,
             service: None,
+            figures: None,
             logs: Vec::new(),
             outputs: Vec::new(),
             children: None,
@@ -248,11 +252,12 @@ const SETTLE: &str = "\
     WITH gone AS (\
         DELETE FROM taskwarden.running r \
         USING unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::smallint[], $5::text[], $6::text[], $7::text[], $8::text[], \
-                     $9::bigint[], $10::bigint[], $11::bigint[]) \
-              AS e(seq, token, way, state, outcome, error, receipt, result, started_at_ms, finished_at_ms, run_at_ms) \
+                     $9::bigint[], $10::bigint[], $11::bigint[], $13::text[], $14::text[], $15::bigint[], $16::bigint[], $17::bigint[]) \
+              AS e(seq, token, way, state, outcome, error, receipt, result, started_at_ms, finished_at_ms, run_at_ms, plugin, plugin_version, \
+                   queue_ms, run_ms, fuel) \
         WHERE r.seq = e.seq AND r.token = e.token \
         RETURNING r.seq, r.token, r.lane_id, r.tenant_id, r.attempt, r.started_at_ms AS claimed_at_ms, e.way, e.state, e.outcome, e.error, e.receipt, \
-                  e.result, e.started_at_ms, e.finished_at_ms, e.run_at_ms, e.way = 0 OR r.cancel_requested AS is_over), \
+                  e.result, e.started_at_ms, e.finished_at_ms, e.run_at_ms, e.plugin, e.plugin_version, e.queue_ms, e.run_ms, e.fuel, e.way = 0 OR r.cancel_requested AS is_over), \
     over AS (\
         INSERT INTO taskwarden.done (seq, finished_at_ms, started_at_ms, attempt, state, outcome, error, receipt, result) \
         SELECT g.seq, g.finished_at_ms, \
@@ -293,11 +298,10 @@ const SETTLE: &str = "\
                count(*) FILTER (WHERE NOT is_over AND run_at_ms > finished_at_ms), -count(*) FROM gone GROUP BY lane_id), \
     figures AS (\
         INSERT INTO taskwarden.task_stats AS s (bucket_ms, lane_id, plugin, plugin_version, succeeded, failed, queue_ms, run_ms, fuel) \
-        SELECT g.finished_at_ms - g.finished_at_ms % 900000, g.lane_id, g.receipt::json ->> 'plugin', g.receipt::json ->> 'plugin_version', \
+        SELECT g.finished_at_ms - g.finished_at_ms % 900000, g.lane_id, g.plugin, g.plugin_version, \
                count(*) FILTER (WHERE g.outcome = 'succeeded'), count(*) FILTER (WHERE g.outcome <> 'succeeded'), \
-               sum((g.receipt::json ->> 'queue_ms')::bigint)::bigint, sum((g.receipt::json ->> 'run_ms')::bigint)::bigint, \
-               sum((g.receipt::json ->> 'fuel_used')::bigint)::bigint \
-        FROM gone g WHERE g.way <> 2 AND g.receipt IS NOT NULL AND g.outcome NOT IN ('cancelled', 'lost') \
+               sum(g.queue_ms)::bigint, sum(g.run_ms)::bigint, sum(g.fuel)::bigint \
+        FROM gone g WHERE g.way <> 2 AND g.plugin IS NOT NULL AND g.outcome NOT IN ('cancelled', 'lost') \
         GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4 \
         ON CONFLICT (bucket_ms, lane_id, plugin, plugin_version) DO UPDATE SET succeeded = s.succeeded + excluded.succeeded, \
             failed = s.failed + excluded.failed, queue_ms = s.queue_ms + excluded.queue_ms, run_ms = s.run_ms + excluded.run_ms, \
@@ -319,6 +323,8 @@ pub(super) async fn settle(conn: &mut PgConnection, step_ms: i64, batch: &[&Sett
         Way::Again(at) => (1, 0, Some(at)),
         Way::Back(at) => (2, 0, Some(at)),
     };
+    let figures = || batch.iter().map(|settle| settle.figures.as_ref());
+    let whole = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     let rows = sql::query(SETTLE)
         .bind(batch.iter().map(|settle| settle.claim.seq).collect::<Vec<_>>())
         .bind(batch.iter().map(|settle| settle.claim.token).collect::<Vec<_>>())
@@ -332,6 +338,11 @@ pub(super) async fn settle(conn: &mut PgConnection, step_ms: i64, batch: &[&Sett
         .bind(batch.iter().map(|settle| settle.finished_at_ms).collect::<Vec<_>>())
         .bind(batch.iter().map(|settle| ways(settle).2).collect::<Vec<_>>())
         .bind(step_ms)
+        .bind(figures().map(|figures| Some(&*figures?.plugin)).collect::<Vec<_>>())
+        .bind(figures().map(|figures| Some(&*figures?.plugin_version)).collect::<Vec<_>>())
+        .bind(figures().map(|figures| Some(whole(figures?.queue_ms))).collect::<Vec<_>>())
+        .bind(figures().map(|figures| Some(whole(figures?.run_ms))).collect::<Vec<_>>())
+        .bind(figures().map(|figures| Some(whole(figures?.fuel))).collect::<Vec<_>>())
         .fetch_all(conn)
         .await?;
     let mut settled = Settled::default();

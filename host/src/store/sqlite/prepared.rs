@@ -3,8 +3,7 @@
 
 use serde::Serialize;
 
-use super::stats::Figures;
-use crate::store::stored::{json_unless, level_name};
+use crate::store::stored::{Figures, json_unless, level_name};
 use crate::store::{Finish, Result};
 use crate::task::fair::Service;
 use crate::task::{LaneKey, NewTask, Outcome, Output, Priority};
@@ -114,13 +113,7 @@ impl Ended {
             logs: logs.collect::<Result<_>>()?,
             service: finish.service,
             outputs: if succeeded { finish.outputs } else { Vec::new() },
-            figures: Some(Figures {
-                plugin: finish.receipt.plugin.into(),
-                plugin_version: finish.receipt.plugin_version.into(),
-                queue_ms: finish.receipt.queue_ms,
-                run_ms: finish.receipt.run_ms,
-                fuel: finish.receipt.fuel_used,
-            }),
+            figures: Some(Figures::of(&finish.receipt)),
         })
     }
 }

@@ -16,16 +16,6 @@ use crate::store::stored::lane_key;
 use crate::store::{Result, STATS_BUCKET, StatsPage, StatsStore, TaskStats};
 use crate::task::Outcome;
 
-/// What one attempt counts for.
-#[derive(Debug)]
-pub(super) struct Figures {
-    pub(super) plugin: Box<str>,
-    pub(super) plugin_version: Box<str>,
-    pub(super) queue_ms: u64,
-    pub(super) run_ms: u64,
-    pub(super) fuel: u64,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     bucket_ms: i64,
