@@ -27,6 +27,11 @@ pub(crate) struct Running {
 impl Running {
     /// Starts a host on an empty database with the no-op plugin.
     pub(crate) async fn start(bench: &Bench, name: &str) -> anyhow::Result<Self> {
+        Self::start_on(bench, name, None).await
+    }
+
+    /// The same on a database elsewhere.
+    pub(crate) async fn start_on(bench: &Bench, name: &str, database: Option<&str>) -> anyhow::Result<Self> {
         let data = bench.folder(name)?;
         let environment = [
             ("TASKWARDEN_LISTEN", "127.0.0.1:0"),
@@ -35,7 +40,10 @@ impl Running {
         ];
         let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
         // Settings of the host can be tried out: TASKWARDEN_RUNTIME__SLOTS=2 cargo xtask bench throughput.
-        let environment = std::env::vars().filter(|(name, _)| name.starts_with("TASKWARDEN_")).chain(environment);
+        let environment = std::env::vars()
+            .filter(|(name, _)| name.starts_with("TASKWARDEN_") && !name.starts_with("TASKWARDEN_TEST_"))
+            .chain(environment);
+        let environment = environment.chain(database.map(|url| ("TASKWARDEN_DATABASE".to_owned(), url.to_owned())));
         let host = Host::start(Config::assemble(None, environment)?, SystemClock::shared()).await?;
         let base = format!("http://{}", host.address());
         let running = Self { host, http: Client::new(), base };

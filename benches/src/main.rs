@@ -43,7 +43,7 @@ impl Bench {
     }
 }
 
-const PARTS: [&str; 8] = ["dispatch", "throughput", "latency", "flood", "fuel", "webhooks", "pg", "pg-flat"];
+const PARTS: [&str; 10] = ["dispatch", "throughput", "queue", "latency", "flood", "fuel", "webhooks", "pg", "pg-host", "pg-flat"];
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -64,6 +64,9 @@ fn main() -> anyhow::Result<()> {
     if does("throughput") {
         throughput::run(&bench)?;
     }
+    if does("queue") {
+        postgres::queue_on_sqlite(&bench)?;
+    }
     if does("latency") {
         latency::idle(&bench)?;
     }
@@ -78,6 +81,9 @@ fn main() -> anyhow::Result<()> {
     }
     if does("pg") {
         postgres::queue()?;
+    }
+    if does("pg-host") {
+        postgres::host(&bench)?;
     }
     // Only by name: it writes twenty million rows.
     if wanted.iter().any(|part| part == "pg-flat") {

@@ -1,5 +1,5 @@
-//! The queue alone on Postgres: submit, claim and finish through the store, with a no-op in place of the sandbox. History, results and
-//! receipts are kept, and every commit is on the disk.
+//! The queue alone: submit, claim and finish through the store, with a no-op in place of the sandbox; and the whole host on Postgres.
+//! History, results and receipts are kept, and every commit is on the disk.
 
 use std::sync::Arc;
 
@@ -10,12 +10,14 @@ use sqlx_postgres::PgConnection;
 use taskwarden::clock::{Clock as _, SystemClock, UnixMs};
 use taskwarden::limits::Limits;
 use taskwarden::store::postgres::{PostgresOptions, PostgresStore};
-use taskwarden::store::{ClaimRequest, ClaimedTask, Finish, TaskStore as _};
+use taskwarden::store::sqlite::{SqliteOptions, SqliteStore};
+use taskwarden::store::{ClaimRequest, ClaimedTask, Finish, Store};
 use taskwarden::task::fair::Service;
 use taskwarden::task::{LaneKey, NewTask, Next, Outcome, Priority, Receipt, TaskId, TaskPlan, TaskState, TaskType};
 use tokio::task::JoinSet;
 
-use crate::{row, table};
+use crate::host::Running;
+use crate::{Bench, row, table, throughput};
 
 const ROUNDS: usize = 3;
 const TASKS: usize = 100_000;
@@ -96,7 +98,7 @@ fn end(task: &ClaimedTask, now: UnixMs) -> Finish {
     }
 }
 
-async fn submit(store: &Arc<PostgresStore>, tasks: usize) -> anyhow::Result<f64> {
+async fn submit(store: &Arc<dyn Store>, tasks: usize) -> anyhow::Result<f64> {
     let clock = SystemClock::new();
     let mut submitters = JoinSet::new();
     for submitter in 0..SUBMITTERS {
@@ -117,7 +119,7 @@ async fn submit(store: &Arc<PostgresStore>, tasks: usize) -> anyhow::Result<f64>
 }
 
 /// Tasks per second from claim to committed end, until so many are done.
-async fn drain(store: &Arc<PostgresStore>, tasks: usize) -> anyhow::Result<f64> {
+async fn drain(store: &Arc<dyn Store>, tasks: usize) -> anyhow::Result<f64> {
     let clock = SystemClock::new();
     let (mut done, mut ending) = (0, JoinSet::new());
     while done < tasks {
@@ -145,24 +147,64 @@ fn number(count: usize) -> f64 {
     u32::try_from(count).map_or(f64::MAX, f64::from)
 }
 
+/// Tasks per second that are submitted, and that are claimed and finished: medians.
+async fn rates(store: &Arc<dyn Store>) -> anyhow::Result<(f64, f64)> {
+    let (mut submitted, mut drained) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        submitted.push(submit(store, TASKS).await?);
+        drained.push(drain(store, TASKS).await?);
+    }
+    Ok((table::median(submitted), table::median(drained)))
+}
+
+/// The same on SQLite.
+pub(crate) fn queue_on_sqlite(bench: &Bench) -> anyhow::Result<()> {
+    let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    tokio.block_on(async {
+        let path = bench.folder("queue")?.join("queue.db");
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&path, SqliteOptions::default()).await?);
+        let (submitted, drained) = rates(&store).await?;
+        store.close().await;
+        let rows = [
+            row!["", "tasks"],
+            row![format!("submit, {SUBMITTERS} callers, batches of {BATCH}"), table::per_second(submitted)],
+            row![format!("claim {BATCH}, finish with result and receipt"), table::per_second(drained)],
+        ];
+        table::print(&format!("(queue) {TASKS} no-op tasks in five priorities on SQLite at synchronous=FULL, median of {ROUNDS}"), &rows);
+        Ok(())
+    })
+}
+
+/// A whole host on Postgres, every task in a sandbox of its own.
+pub(crate) fn host(bench: &Bench) -> anyhow::Result<()> {
+    let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    tokio.block_on(async {
+        let mut rates = Vec::new();
+        for round in 0..ROUNDS {
+            let url = database("bench_host").await?;
+            let host = Running::start_on(bench, &format!("pg-host-{round}"), Some(&url)).await?;
+            rates.push(throughput::through(host).await?);
+        }
+        let rows = [row!["", "tasks"], row!["the host: HTTP batch → sandbox → committed", table::per_second(table::median(rates))]];
+        table::print(&format!("(pg-host) no-op tasks through a host on Postgres, median of {ROUNDS}"), &rows);
+        Ok(())
+    })
+}
+
 /// Rates, and what the tables hold afterwards.
 pub(crate) fn queue() -> anyhow::Result<()> {
     let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     tokio.block_on(async {
         let url = database("bench_queue").await?;
-        let store = Arc::new(PostgresStore::open(&url, PostgresOptions::default()).await?);
-        let (mut submitted, mut drained) = (Vec::new(), Vec::new());
-        for _ in 0..ROUNDS {
-            submitted.push(submit(&store, TASKS).await?);
-            drained.push(drain(&store, TASKS).await?);
-        }
+        let store: Arc<dyn Store> = Arc::new(PostgresStore::open(&url, PostgresOptions::default()).await?);
+        let (submitted, drained) = rates(&store).await?;
         let mut conn = PgConnection::connect(&url).await?;
         let sizes = sizes(&mut conn).await?;
         store.close().await;
         let rows = [
             row!["", "tasks"],
-            row![format!("submit, {SUBMITTERS} callers, batches of {BATCH}"), table::per_second(table::median(submitted))],
-            row![format!("claim {BATCH}, finish with result and receipt"), table::per_second(table::median(drained))],
+            row![format!("submit, {SUBMITTERS} callers, batches of {BATCH}"), table::per_second(submitted)],
+            row![format!("claim {BATCH}, finish with result and receipt"), table::per_second(drained)],
         ];
         table::print(&format!("(pg) {TASKS} no-op tasks in five priorities, default durability, median of {ROUNDS}"), &rows);
         print!("{sizes}");
@@ -182,7 +224,7 @@ pub(crate) fn flat() -> anyhow::Result<()> {
             ("5 000 000 queued and 5 000 000 done, horizon pinned", MANY, MANY, true),
         ] {
             let url = database("bench_flat").await?;
-            let store = Arc::new(PostgresStore::open(&url, PostgresOptions::default()).await?);
+            let store: Arc<dyn Store> = Arc::new(PostgresStore::open(&url, PostgresOptions::default()).await?);
             // Makes the lane.
             store.submit(vec![task(2)?], SystemClock::new().now()).await?;
             let mut conn = PgConnection::connect(&url).await?;

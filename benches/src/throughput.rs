@@ -58,7 +58,12 @@ fn sandbox_calls_per_second(bench: &Bench) -> anyhow::Result<f64> {
 }
 
 async fn through_the_host(bench: &Bench, round: usize) -> anyhow::Result<f64> {
-    let host = Arc::new(Running::start(bench, &format!("throughput-{round}")).await?);
+    through(Running::start(bench, &format!("throughput-{round}")).await?).await
+}
+
+/// Tasks per second through a host, which is stopped afterwards.
+pub(crate) async fn through(host: Running) -> anyhow::Result<f64> {
+    let host = Arc::new(host);
     // Warm: connections, statement caches, pool slots.
     let batch = batch(BATCH, "normal");
     host.submit_batch(batch.clone()).await?;

@@ -25,6 +25,6 @@ pub(crate) fn run(workspace: &Workspace, parts: &[&str]) -> anyhow::Result<()> {
             Err(error) => return Err(error),
         }
     }
-    let all_others = ["dispatch", "throughput", "latency", "flood", "fuel", "webhooks"];
+    let all_others = ["dispatch", "throughput", "queue", "latency", "flood", "fuel", "webhooks"];
     process::run(bench.args(if others.is_empty() { &all_others[..] } else { &others[..] }))
 }
