@@ -84,6 +84,13 @@ impl Running {
         Ok(())
     }
 
+    /// Whether no-op tasks wait until told otherwise.
+    pub(crate) async fn pause(&self, paused: bool) -> anyhow::Result<()> {
+        let lane = json!({ "task_type": "noop", "paused": paused });
+        self.http.patch(format!("{}/v1/admin/lanes", self.base)).json(&lane).send().await?.error_for_status()?;
+        Ok(())
+    }
+
     pub(crate) async fn stop(self) {
         self.host.stop().await;
     }

@@ -45,11 +45,27 @@ async fn database(name: &str) -> anyhow::Result<String> {
     Ok(format!("{host}/{name}?{parameters}"))
 }
 
-fn task(number: usize) -> anyhow::Result<NewTask> {
+/// The priorities of tasks one after the other: all the same, as in queues that have none, or five that take turns.
+#[derive(Debug, Clone, Copy)]
+enum Priorities {
+    One,
+    Five,
+}
+
+impl Priorities {
+    fn of(self, number: usize) -> Priority {
+        match self {
+            Self::One => Priority::Normal,
+            Self::Five => *Priority::ALL.get(number % Priority::ALL.len()).unwrap_or(&Priority::Normal),
+        }
+    }
+}
+
+fn task(priority: Priority) -> anyhow::Result<NewTask> {
     Ok(NewTask {
         id: TaskId::new(),
         lane: LaneKey { task_type: TaskType::new("noop")?, ai_model: None },
-        priority: *Priority::ALL.get(number % Priority::ALL.len()).unwrap_or(&Priority::Normal),
+        priority,
         payload: RawValue::from_string(
             r#"{"to":"user@example.com","data":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}"#.to_owned(),
         )?,
@@ -98,7 +114,7 @@ fn end(task: &ClaimedTask, now: UnixMs) -> Finish {
     }
 }
 
-async fn submit(store: &Arc<dyn Store>, tasks: usize) -> anyhow::Result<f64> {
+async fn submit(store: &Arc<dyn Store>, tasks: usize, priorities: Priorities) -> anyhow::Result<f64> {
     let clock = SystemClock::new();
     let mut submitters = JoinSet::new();
     for submitter in 0..SUBMITTERS {
@@ -106,7 +122,7 @@ async fn submit(store: &Arc<dyn Store>, tasks: usize) -> anyhow::Result<f64> {
         submitters.spawn(async move {
             let clock = SystemClock::new();
             for first in (submitter * BATCH..tasks).step_by(SUBMITTERS * BATCH) {
-                let batch = (first..(first + BATCH).min(tasks)).map(task).collect::<anyhow::Result<Vec<_>>>()?;
+                let batch = (first..(first + BATCH).min(tasks)).map(|number| task(priorities.of(number))).collect::<anyhow::Result<Vec<_>>>()?;
                 store.submit(batch, clock.now()).await?;
             }
             anyhow::Ok(())
@@ -148,29 +164,38 @@ fn number(count: usize) -> f64 {
 }
 
 /// Tasks per second that are submitted, and that are claimed and finished: medians.
-async fn rates(store: &Arc<dyn Store>) -> anyhow::Result<(f64, f64)> {
+async fn rates(store: &Arc<dyn Store>, priorities: Priorities) -> anyhow::Result<(f64, f64)> {
     let (mut submitted, mut drained) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        submitted.push(submit(store, TASKS).await?);
+        submitted.push(submit(store, TASKS, priorities).await?);
         drained.push(drain(store, TASKS).await?);
     }
     Ok((table::median(submitted), table::median(drained)))
 }
 
-/// The same on SQLite.
+/// The rates of one kind of database, as a table. Both at once is what comes of one second that is spent on both.
+async fn all_rates(store: &Arc<dyn Store>, title: &str) -> anyhow::Result<()> {
+    let mut rows = vec![row!["", "submitted", "claimed and finished", "both"]];
+    for (name, priorities) in [("one priority", Priorities::One), ("five priorities in turn", Priorities::Five)] {
+        let (submitted, drained) = rates(store, priorities).await?;
+        let both = 1.0 / (1.0 / submitted + 1.0 / drained);
+        rows.push(row![name, table::per_second(submitted), table::per_second(drained), table::per_second(both)]);
+    }
+    table::print(
+        &format!("{title}: {TASKS} no-op tasks with result and receipt, {SUBMITTERS} submitters and one claimer, batches of {BATCH}, median of {ROUNDS}"),
+        &rows,
+    );
+    Ok(())
+}
+
+/// The queue alone on SQLite.
 pub(crate) fn queue_on_sqlite(bench: &Bench) -> anyhow::Result<()> {
     let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     tokio.block_on(async {
         let path = bench.folder("queue")?.join("queue.db");
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&path, SqliteOptions::default()).await?);
-        let (submitted, drained) = rates(&store).await?;
+        all_rates(&store, "(queue) SQLite at synchronous=FULL").await?;
         store.close().await;
-        let rows = [
-            row!["", "tasks"],
-            row![format!("submit, {SUBMITTERS} callers, batches of {BATCH}"), table::per_second(submitted)],
-            row![format!("claim {BATCH}, finish with result and receipt"), table::per_second(drained)],
-        ];
-        table::print(&format!("(queue) {TASKS} no-op tasks in five priorities on SQLite at synchronous=FULL, median of {ROUNDS}"), &rows);
         Ok(())
     })
 }
@@ -179,35 +204,35 @@ pub(crate) fn queue_on_sqlite(bench: &Bench) -> anyhow::Result<()> {
 pub(crate) fn host(bench: &Bench) -> anyhow::Result<()> {
     let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     tokio.block_on(async {
-        let mut rates = Vec::new();
+        let (mut submitted, mut run, mut through) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..ROUNDS {
-            let url = database("bench_host").await?;
-            let host = Running::start_on(bench, &format!("pg-host-{round}"), Some(&url)).await?;
-            rates.push(throughput::through(host).await?);
+            let start = async |name: &str| Running::start_on(bench, &format!("{name}-{round}"), Some(&database("bench_host").await?)).await;
+            let (submits, runs) = throughput::one_after_the_other(start("pg-host-apart").await?).await?;
+            submitted.push(submits);
+            run.push(runs);
+            through.push(throughput::through(start("pg-host").await?).await?);
         }
-        let rows = [row!["", "tasks"], row!["the host: HTTP batch → sandbox → committed", table::per_second(table::median(rates))]];
+        let rows = [
+            row!["", "tasks"],
+            row!["HTTP batch → committed, none running", table::per_second(table::median(submitted))],
+            row!["claimed → sandbox → committed, none coming in", table::per_second(table::median(run))],
+            row!["HTTP batch → sandbox → committed, all at once", table::per_second(table::median(through))],
+        ];
         table::print(&format!("(pg-host) no-op tasks through a host on Postgres, median of {ROUNDS}"), &rows);
         Ok(())
     })
 }
 
-/// Rates, and what the tables hold afterwards.
+/// The queue alone on Postgres, and what the tables hold afterwards.
 pub(crate) fn queue() -> anyhow::Result<()> {
     let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     tokio.block_on(async {
         let url = database("bench_queue").await?;
         let store: Arc<dyn Store> = Arc::new(PostgresStore::open(&url, PostgresOptions::default()).await?);
-        let (submitted, drained) = rates(&store).await?;
+        all_rates(&store, "(pg) Postgres with default durability").await?;
         let mut conn = PgConnection::connect(&url).await?;
-        let sizes = sizes(&mut conn).await?;
+        print!("{}", sizes(&mut conn).await?);
         store.close().await;
-        let rows = [
-            row!["", "tasks"],
-            row![format!("submit, {SUBMITTERS} callers, batches of {BATCH}"), table::per_second(submitted)],
-            row![format!("claim {BATCH}, finish with result and receipt"), table::per_second(drained)],
-        ];
-        table::print(&format!("(pg) {TASKS} no-op tasks in five priorities, default durability, median of {ROUNDS}"), &rows);
-        print!("{sizes}");
         Ok(())
     })
 }
@@ -226,7 +251,7 @@ pub(crate) fn flat() -> anyhow::Result<()> {
             let url = database("bench_flat").await?;
             let store: Arc<dyn Store> = Arc::new(PostgresStore::open(&url, PostgresOptions::default()).await?);
             // Makes the lane.
-            store.submit(vec![task(2)?], SystemClock::new().now()).await?;
+            store.submit(vec![task(Priority::Normal)?], SystemClock::new().now()).await?;
             let mut conn = PgConnection::connect(&url).await?;
             fill(&mut conn, queued, done).await?;
             let mut pin = PgConnection::connect(&url).await?;
@@ -237,7 +262,7 @@ pub(crate) fn flat() -> anyhow::Result<()> {
             for _ in 0..5 {
                 // Where little waits, what is taken is put back, so that there is always about as much.
                 if queued < 100_000 {
-                    submit(&store, TASKS).await?;
+                    submit(&store, TASKS, Priorities::Five).await?;
                 }
                 fifths.push(drain(&store, TASKS).await?);
             }

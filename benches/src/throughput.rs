@@ -64,16 +64,50 @@ async fn through_the_host(bench: &Bench, round: usize) -> anyhow::Result<f64> {
 /// Tasks per second through a host, which is stopped afterwards.
 pub(crate) async fn through(host: Running) -> anyhow::Result<f64> {
     let host = Arc::new(host);
-    // Warm: connections, statement caches, pool slots.
-    let batch = batch(BATCH, "normal");
-    host.submit_batch(batch.clone()).await?;
-    host.until_succeeded(BATCH as u64).await?;
-
+    warm_up(&host).await?;
     let clock = SystemClock::new();
+    submit(&host).await?;
+    host.until_succeeded((TASKS + BATCH) as u64).await?;
+    let rate = TASKS as f64 / clock.monotonic().as_secs_f64();
+    stop(host).await;
+    Ok(rate)
+}
+
+/// Tasks per second that a host takes while it runs none, and that it runs while it takes none. It is stopped afterwards.
+pub(crate) async fn one_after_the_other(host: Running) -> anyhow::Result<(f64, f64)> {
+    let host = Arc::new(host);
+    warm_up(&host).await?;
+    host.pause(true).await?;
+    let clock = SystemClock::new();
+    submit(&host).await?;
+    let submitted = TASKS as f64 / clock.monotonic().as_secs_f64();
+    let clock = SystemClock::new();
+    host.pause(false).await?;
+    host.until_succeeded((TASKS + BATCH) as u64).await?;
+    let run = TASKS as f64 / clock.monotonic().as_secs_f64();
+    stop(host).await;
+    Ok((submitted, run))
+}
+
+/// Connections, statement caches, pool slots.
+async fn warm_up(host: &Running) -> anyhow::Result<()> {
+    host.submit_batch(batch(BATCH, "normal")).await?;
+    host.until_succeeded(BATCH as u64).await
+}
+
+async fn stop(host: Arc<Running>) {
+    if let Ok(host) = Arc::try_unwrap(host).map_err(|_| ()) {
+        host.stop().await;
+    }
+}
+
+/// Submits all tasks, and returns when they are acknowledged.
+async fn submit(host: &Arc<Running>) -> anyhow::Result<()> {
+    let batch = batch(BATCH, "normal");
     let left = Arc::new(AtomicUsize::new(TASKS / BATCH));
     let submitters: Vec<_> = (0..SUBMITTERS)
         .map(|_| {
-            let (host, left, batch) = (Arc::clone(&host), Arc::clone(&left), batch.clone());
+            let (host, left, batch) = (Arc::clone(host), Arc::clone(&left), batch.clone());
             tokio::spawn(async move {
                 while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
                     host.submit_batch(batch.clone()).await?;
@@ -85,10 +119,5 @@ pub(crate) async fn through(host: Running) -> anyhow::Result<f64> {
     for submitter in submitters {
         submitter.await??;
     }
-    host.until_succeeded((TASKS + BATCH) as u64).await?;
-    let rate = TASKS as f64 / clock.monotonic().as_secs_f64();
-    if let Ok(host) = Arc::try_unwrap(host).map_err(|_| ()) {
-        host.stop().await;
-    }
-    Ok(rate)
+    Ok(())
 }
