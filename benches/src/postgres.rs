@@ -122,7 +122,8 @@ async fn submit(store: &Arc<dyn Store>, tasks: usize, priorities: Priorities) ->
         submitters.spawn(async move {
             let clock = SystemClock::new();
             for first in (submitter * BATCH..tasks).step_by(SUBMITTERS * BATCH) {
-                let batch = (first..(first + BATCH).min(tasks)).map(|number| task(priorities.of(number))).collect::<anyhow::Result<Vec<_>>>()?;
+                let batch =
+                    (first..(first + BATCH).min(tasks)).map(|number| task(priorities.of(number))).collect::<anyhow::Result<Vec<_>>>()?;
                 store.submit(batch, clock.now()).await?;
             }
             anyhow::Ok(())
@@ -182,7 +183,9 @@ async fn all_rates(store: &Arc<dyn Store>, title: &str) -> anyhow::Result<()> {
         rows.push(row![name, table::per_second(submitted), table::per_second(drained), table::per_second(both)]);
     }
     table::print(
-        &format!("{title}: {TASKS} no-op tasks with result and receipt, {SUBMITTERS} submitters and one claimer, batches of {BATCH}, median of {ROUNDS}"),
+        &format!(
+            "{title}: {TASKS} no-op tasks with result and receipt, {SUBMITTERS} submitters and one claimer, batches of {BATCH}, median of {ROUNDS}"
+        ),
         &rows,
     );
     Ok(())

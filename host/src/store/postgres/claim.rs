@@ -16,7 +16,7 @@ use super::group::closed;
 use super::pick::Shown;
 use super::sql;
 use super::sweep::Pace;
-use crate::store::stored::{idempotency_key, lane_key, plan, task_id, tenant};
+use crate::store::stored::{damaged, idempotency_key, plan, task_id, tenant};
 use crate::store::{Claim, ClaimRequest, Claimed, ClaimedTask, Result};
 
 /// Tasks moved from scheduled to ready at a time.
@@ -168,7 +168,11 @@ impl Db {
             }
             _ => self.choose(&mut tx, &open, &slots, max).await?,
         };
-        let rows = take(&mut tx, host_id, now_ms, &capped, &wanted).await?;
+        if !self.lanes.knows(wanted.iter().map(|(key, ..)| key.lane_id)) {
+            // Made by another host a moment ago.
+            self.lanes.read(&mut tx).await?;
+        }
+        let rows = self.take(&mut tx, host_id, now_ms, &capped, &wanted).await?;
         self.commit(tx).await?;
         self.granted.add(host_id, rows.iter().map(|task| task.1.claim));
         self.accounts.charge(rows.iter().map(|(front, task)| (*front, task.claim)));
@@ -295,66 +299,70 @@ async fn show(conn: &mut PgConnection, open: &[(FrontKey, Place)], depth: usize)
         .collect())
 }
 
-/// Takes the wanted number of tasks from each front. A lane that was paused or capped since this host last heard of it gives nothing.
-async fn take(
-    conn: &mut PgConnection,
-    host_id: i32,
-    now_ms: i64,
-    capped: &[i32],
-    wanted: &[Wanted],
-) -> Result<Vec<(FrontKey, ClaimedTask)>> {
-    let rows = sql::query(
-        "WITH picked AS (\
-             SELECT r.ctid FROM unnest($3::int[], $4::int[], $5::smallint[], $6::bigint[], $7::bigint[], $8::int[]) \
-                  AS f(lane_id, tenant_id, rank, run_key, seq, quota) \
-             JOIN taskwarden.lanes l ON l.lane_id = f.lane_id AND NOT l.paused AND (l.concurrency_cap IS NULL OR f.lane_id = ANY($9)) \
-             JOIN taskwarden.hosts h ON h.host_id = $1 \
-             CROSS JOIN LATERAL (SELECT q.ctid FROM taskwarden.ready q WHERE q.lane_id = f.lane_id AND q.tenant_id = f.tenant_id AND q.rank = f.rank \
-                                 AND (q.run_key, q.seq) >= (f.run_key, f.seq) ORDER BY q.run_key, q.seq LIMIT f.quota \
-                                 FOR UPDATE SKIP LOCKED) r), \
-         taken AS (DELETE FROM taskwarden.ready r USING picked WHERE r.ctid = picked.ctid RETURNING r.run_key, r.seq, r.lane_id, r.tenant_id, r.rank), \
-         claimed AS MATERIALIZED (\
-             SELECT k.seq, nextval('taskwarden.claim_token') AS token, k.lane_id, k.tenant_id, k.rank, k.run_key, t.id, t.payload, t.inputs, t.tags, \
-                    t.limits, coalesce(p.attempt, 0) + 1 AS attempt, coalesce(p.max_attempts, t.max_attempts) AS max_attempts, \
-                    coalesce(p.lost, 0) AS lost, t.tenant, t.idempotency_key, coalesce(p.run_at_ms, t.run_at_ms) AS ready_at_ms \
-             FROM taken k JOIN taskwarden.tasks t USING (seq) LEFT JOIN taskwarden.progress p USING (seq)), \
-         started AS (INSERT INTO taskwarden.running (seq, token, started_at_ms, host_id, lane_id, tenant_id, attempt) \
-                     SELECT seq, token, $2, $1, lane_id, tenant_id, attempt FROM claimed), \
-         counted AS (INSERT INTO taskwarden.lane_changes (lane_id, queued, scheduled, running) \
-                     SELECT lane_id, -count(*), 0, count(*) FROM taken GROUP BY lane_id) \
-         SELECT c.*, l.task_type, l.ai_model FROM claimed c JOIN taskwarden.lanes l USING (lane_id)",
-    )
-    .bind(host_id)
-    .bind(now_ms)
-    .bind(wanted.iter().map(|(key, ..)| key.lane_id).collect::<Vec<_>>())
-    .bind(wanted.iter().map(|(key, ..)| key.tenant_id).collect::<Vec<_>>())
-    .bind(wanted.iter().map(|(key, ..)| key.rank).collect::<Vec<_>>())
-    .bind(wanted.iter().map(|(_, from, _)| from.0).collect::<Vec<_>>())
-    .bind(wanted.iter().map(|(_, from, _)| from.1).collect::<Vec<_>>())
-    .bind(wanted.iter().map(|(.., quota)| i32::try_from(*quota).unwrap_or(i32::MAX)).collect::<Vec<_>>())
-    .bind(capped)
-    .fetch_all(conn)
-    .await?;
-    rows.iter().map(claimed_task).collect()
-}
+impl Db {
+    /// Takes the wanted number of tasks from each front. A lane that was paused or capped since this host last heard of it gives nothing.
+    async fn take(
+        &self,
+        conn: &mut PgConnection,
+        host_id: i32,
+        now_ms: i64,
+        capped: &[i32],
+        wanted: &[Wanted],
+    ) -> Result<Vec<(FrontKey, ClaimedTask)>> {
+        let rows = sql::query(
+            "WITH picked AS (\
+                 SELECT r.ctid FROM unnest($3::int[], $4::int[], $5::smallint[], $6::bigint[], $7::bigint[], $8::int[]) \
+                      AS f(lane_id, tenant_id, rank, run_key, seq, quota) \
+                 JOIN taskwarden.lanes l ON l.lane_id = f.lane_id AND NOT l.paused AND (l.concurrency_cap IS NULL OR f.lane_id = ANY($9)) \
+                 JOIN taskwarden.hosts h ON h.host_id = $1 \
+                 CROSS JOIN LATERAL (SELECT q.ctid FROM taskwarden.ready q WHERE q.lane_id = f.lane_id AND q.tenant_id = f.tenant_id AND q.rank = f.rank \
+                                     AND (q.run_key, q.seq) >= (f.run_key, f.seq) ORDER BY q.run_key, q.seq LIMIT f.quota \
+                                     FOR UPDATE SKIP LOCKED) r), \
+             taken AS (DELETE FROM taskwarden.ready r USING picked WHERE r.ctid = picked.ctid RETURNING r.run_key, r.seq, r.lane_id, r.tenant_id, r.rank), \
+             claimed AS MATERIALIZED (\
+                 SELECT k.seq, nextval('taskwarden.claim_token') AS token, k.lane_id, k.tenant_id, k.rank, k.run_key, t.id, t.payload, t.inputs, t.tags, \
+                        t.limits, coalesce(p.attempt, 0) + 1 AS attempt, coalesce(p.max_attempts, t.max_attempts) AS max_attempts, \
+                        coalesce(p.lost, 0) AS lost, t.tenant, t.idempotency_key, coalesce(p.run_at_ms, t.run_at_ms) AS ready_at_ms \
+                 FROM taken k JOIN taskwarden.tasks t USING (seq) LEFT JOIN taskwarden.progress p USING (seq)), \
+             started AS (INSERT INTO taskwarden.running (seq, token, started_at_ms, host_id, lane_id, tenant_id, attempt) \
+                         SELECT seq, token, $2, $1, lane_id, tenant_id, attempt FROM claimed), \
+             counted AS (INSERT INTO taskwarden.lane_changes (lane_id, queued, scheduled, running) \
+                         SELECT lane_id, -count(*), 0, count(*) FROM taken GROUP BY lane_id) \
+             SELECT * FROM claimed",
+        )
+        .bind(host_id)
+        .bind(now_ms)
+        .bind(wanted.iter().map(|(key, ..)| key.lane_id).collect::<Vec<_>>())
+        .bind(wanted.iter().map(|(key, ..)| key.tenant_id).collect::<Vec<_>>())
+        .bind(wanted.iter().map(|(key, ..)| key.rank).collect::<Vec<_>>())
+        .bind(wanted.iter().map(|(_, from, _)| from.0).collect::<Vec<_>>())
+        .bind(wanted.iter().map(|(_, from, _)| from.1).collect::<Vec<_>>())
+        .bind(wanted.iter().map(|(.., quota)| i32::try_from(*quota).unwrap_or(i32::MAX)).collect::<Vec<_>>())
+        .bind(capped)
+        .fetch_all(conn)
+        .await?;
+        rows.iter().map(|row| self.claimed_task(row)).collect()
+    }
 
-fn claimed_task(row: &sqlx_postgres::PgRow) -> Result<(FrontKey, ClaimedTask)> {
-    let number = |name: &str| row.try_get::<i32, _>(name).map(|value| u32::try_from(value).unwrap_or_default());
-    let rank: i16 = row.try_get("rank")?;
-    let task = ClaimedTask {
-        claim: Claim { seq: row.try_get("seq")?, token: row.try_get("token")? },
-        id: task_id(row.try_get("id")?)?,
-        lane: lane_key(row.try_get("task_type")?, row.try_get("ai_model")?),
-        priority: super::row::priority_of(rank),
-        run_key: row.try_get("run_key")?,
-        payload: Box::from(row.try_get::<&str, _>("payload")?),
-        plan: plan(row.try_get("inputs")?, row.try_get("tags")?, row.try_get("limits")?)?,
-        attempt: number("attempt")?,
-        max_attempts: number("max_attempts")?,
-        lost: number("lost")?,
-        tenant: tenant(row.try_get("tenant")?),
-        idempotency_key: idempotency_key(row.try_get("idempotency_key")?),
-        ready_at: crate::clock::UnixMs(row.try_get("ready_at_ms")?),
-    };
-    Ok((FrontKey { lane_id: row.try_get("lane_id")?, tenant_id: row.try_get("tenant_id")?, rank }, task))
+    fn claimed_task(&self, row: &sqlx_postgres::PgRow) -> Result<(FrontKey, ClaimedTask)> {
+        let number = |name: &str| row.try_get::<i32, _>(name).map(|value| u32::try_from(value).unwrap_or_default());
+        let rank: i16 = row.try_get("rank")?;
+        let lane_id: i32 = row.try_get("lane_id")?;
+        let task = ClaimedTask {
+            claim: Claim { seq: row.try_get("seq")?, token: row.try_get("token")? },
+            id: task_id(row.try_get("id")?)?,
+            lane: self.lanes.key(lane_id).ok_or_else(|| damaged("the table lanes", "a lane is missing"))?,
+            priority: super::row::priority_of(rank),
+            run_key: row.try_get("run_key")?,
+            payload: Box::from(row.try_get::<&str, _>("payload")?),
+            plan: plan(row.try_get("inputs")?, row.try_get("tags")?, row.try_get("limits")?)?,
+            attempt: number("attempt")?,
+            max_attempts: number("max_attempts")?,
+            lost: number("lost")?,
+            tenant: tenant(row.try_get("tenant")?),
+            idempotency_key: idempotency_key(row.try_get("idempotency_key")?),
+            ready_at: crate::clock::UnixMs(row.try_get("ready_at_ms")?),
+        };
+        Ok((FrontKey { lane_id, tenant_id: row.try_get("tenant_id")?, rank }, task))
+    }
 }

@@ -44,6 +44,7 @@ pub(super) struct Known {
 #[derive(Debug, Default)]
 struct Book {
     ids: HashMap<LaneKey, i32>,
+    keys: HashMap<i32, LaneKey>,
     lanes: BTreeMap<i32, Known>,
 }
 
@@ -53,6 +54,16 @@ pub(super) struct LaneBook(RwLock<Book>);
 impl LaneBook {
     pub(super) fn id(&self, key: &LaneKey) -> Option<i32> {
         self.0.read().ids.get(key).copied()
+    }
+
+    /// Whether every one of these is known.
+    pub(super) fn knows(&self, mut lane_ids: impl Iterator<Item = i32>) -> bool {
+        let book = self.0.read();
+        lane_ids.all(|lane_id| book.keys.contains_key(&lane_id))
+    }
+
+    pub(super) fn key(&self, lane_id: i32) -> Option<LaneKey> {
+        self.0.read().keys.get(&lane_id).cloned()
     }
 
     pub(super) fn get(&self, lane_id: i32) -> Option<Known> {
@@ -66,7 +77,7 @@ impl LaneBook {
         Ok(())
     }
 
-    async fn read(&self, conn: &mut PgConnection) -> Result<()> {
+    pub(super) async fn read(&self, conn: &mut PgConnection) -> Result<()> {
         let rows = sql::query("SELECT lane_id, task_type, ai_model, paused, concurrency_cap FROM taskwarden.lanes ORDER BY lane_id")
             .fetch_all(conn)
             .await?;
@@ -76,6 +87,7 @@ impl LaneBook {
             let lane_id: i32 = row.try_get("lane_id")?;
             let cap: Option<i32> = row.try_get("concurrency_cap")?;
             // Two rows can only have the same key when one of them holds a name that had to be mended; the first one keeps it.
+            book.keys.insert(lane_id, key.clone());
             book.ids.entry(key).or_insert(lane_id);
             book.lanes.insert(lane_id, Known { paused: row.try_get("paused")?, cap: cap.and_then(|cap| u32::try_from(cap).ok()) });
         }

@@ -252,12 +252,12 @@ const SETTLE: &str = "\
     WITH gone AS (\
         DELETE FROM taskwarden.running r \
         USING unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::smallint[], $5::text[], $6::text[], $7::text[], $8::text[], \
-                     $9::bigint[], $10::bigint[], $11::bigint[], $13::text[], $14::text[], $15::bigint[], $16::bigint[], $17::bigint[]) \
-              AS e(seq, token, way, state, outcome, error, receipt, result, started_at_ms, finished_at_ms, run_at_ms, plugin, plugin_version, \
-                   queue_ms, run_ms, fuel) \
+                     $9::bigint[], $10::bigint[], $11::bigint[], $13::int[], $14::bigint[], $15::bigint[], $16::bigint[]) \
+              AS e(seq, token, way, state, outcome, error, receipt, result, started_at_ms, finished_at_ms, run_at_ms, plugin, queue_ms, run_ms, \
+                   fuel) \
         WHERE r.seq = e.seq AND r.token = e.token \
         RETURNING r.seq, r.token, r.lane_id, r.tenant_id, r.attempt, r.started_at_ms AS claimed_at_ms, e.way, e.state, e.outcome, e.error, e.receipt, \
-                  e.result, e.started_at_ms, e.finished_at_ms, e.run_at_ms, e.plugin, e.plugin_version, e.queue_ms, e.run_ms, e.fuel, e.way = 0 OR r.cancel_requested AS is_over), \
+                  e.result, e.started_at_ms, e.finished_at_ms, e.run_at_ms, e.plugin, e.queue_ms, e.run_ms, e.fuel, e.way = 0 OR r.cancel_requested AS is_over), \
     over AS (\
         INSERT INTO taskwarden.done (seq, finished_at_ms, started_at_ms, attempt, state, outcome, error, receipt, result) \
         SELECT g.seq, g.finished_at_ms, \
@@ -296,13 +296,16 @@ const SETTLE: &str = "\
         INSERT INTO taskwarden.lane_changes (lane_id, queued, scheduled, running) \
         SELECT lane_id, count(*) FILTER (WHERE NOT is_over AND run_at_ms <= finished_at_ms), \
                count(*) FILTER (WHERE NOT is_over AND run_at_ms > finished_at_ms), -count(*) FROM gone GROUP BY lane_id), \
+    sums AS (\
+        SELECT g.finished_at_ms - g.finished_at_ms % 900000 AS bucket_ms, g.lane_id, g.plugin, \
+               count(*) FILTER (WHERE g.outcome = 'succeeded') AS succeeded, count(*) FILTER (WHERE g.outcome <> 'succeeded') AS failed, \
+               sum(g.queue_ms)::bigint AS queue_ms, sum(g.run_ms)::bigint AS run_ms, sum(g.fuel)::bigint AS fuel \
+        FROM gone g WHERE g.way <> 2 AND g.plugin IS NOT NULL AND g.outcome NOT IN ('cancelled', 'lost') GROUP BY 1, 2, 3), \
     figures AS (\
         INSERT INTO taskwarden.task_stats AS s (bucket_ms, lane_id, plugin, plugin_version, succeeded, failed, queue_ms, run_ms, fuel) \
-        SELECT g.finished_at_ms - g.finished_at_ms % 900000, g.lane_id, g.plugin, g.plugin_version, \
-               count(*) FILTER (WHERE g.outcome = 'succeeded'), count(*) FILTER (WHERE g.outcome <> 'succeeded'), \
-               sum(g.queue_ms)::bigint, sum(g.run_ms)::bigint, sum(g.fuel)::bigint \
-        FROM gone g WHERE g.way <> 2 AND g.plugin IS NOT NULL AND g.outcome NOT IN ('cancelled', 'lost') \
-        GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4 \
+        SELECT u.bucket_ms, u.lane_id, p.name, p.version, u.succeeded, u.failed, u.queue_ms, u.run_ms, u.fuel \
+        FROM sums u JOIN unnest($17::text[], $18::text[]) WITH ORDINALITY AS p(name, version, number) ON p.number = u.plugin \
+        ORDER BY 1, 2, 3, 4 \
         ON CONFLICT (bucket_ms, lane_id, plugin, plugin_version) DO UPDATE SET succeeded = s.succeeded + excluded.succeeded, \
             failed = s.failed + excluded.failed, queue_ms = s.queue_ms + excluded.queue_ms, run_ms = s.run_ms + excluded.run_ms, \
             fuel = s.fuel + excluded.fuel) \
@@ -324,6 +327,14 @@ pub(super) async fn settle(conn: &mut PgConnection, step_ms: i64, batch: &[&Sett
         Way::Back(at) => (2, 0, Some(at)),
     };
     let figures = || batch.iter().map(|settle| settle.figures.as_ref());
+    // Their plugins by number: a batch has few of them, and sums by number are cheap.
+    let mut plugins: Vec<(&str, &str)> = figures().flatten().map(|figures| (&*figures.plugin, &*figures.plugin_version)).collect();
+    plugins.sort_unstable();
+    plugins.dedup();
+    let number = |figures: &Figures| {
+        let at = plugins.binary_search(&(&*figures.plugin, &*figures.plugin_version)).ok()?;
+        i32::try_from(at + 1).ok()
+    };
     let whole = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     let rows = sql::query(SETTLE)
         .bind(batch.iter().map(|settle| settle.claim.seq).collect::<Vec<_>>())
@@ -338,11 +349,12 @@ pub(super) async fn settle(conn: &mut PgConnection, step_ms: i64, batch: &[&Sett
         .bind(batch.iter().map(|settle| settle.finished_at_ms).collect::<Vec<_>>())
         .bind(batch.iter().map(|settle| ways(settle).2).collect::<Vec<_>>())
         .bind(step_ms)
-        .bind(figures().map(|figures| Some(&*figures?.plugin)).collect::<Vec<_>>())
-        .bind(figures().map(|figures| Some(&*figures?.plugin_version)).collect::<Vec<_>>())
+        .bind(figures().map(|figures| number(figures?)).collect::<Vec<_>>())
         .bind(figures().map(|figures| Some(whole(figures?.queue_ms))).collect::<Vec<_>>())
         .bind(figures().map(|figures| Some(whole(figures?.run_ms))).collect::<Vec<_>>())
         .bind(figures().map(|figures| Some(whole(figures?.fuel))).collect::<Vec<_>>())
+        .bind(plugins.iter().map(|(name, _)| *name).collect::<Vec<_>>())
+        .bind(plugins.iter().map(|(_, version)| *version).collect::<Vec<_>>())
         .fetch_all(conn)
         .await?;
     let mut settled = Settled::default();
