@@ -55,19 +55,19 @@ impl streams::Host for Streams<'_> {
     }
 }
 
-fn length(bytes: &Vec<u8>) -> u64 {
+fn length(bytes: &[u8]) -> u64 {
     to_u64(bytes.len())
 }
 
 impl streams::HostInputStream for Streams<'_> {
     fn read(&mut self, stream: Resource<DynInputStream>, len: u64) -> StreamResult<Vec<u8>> {
         let answer = streams::HostInputStream::read(self.table, stream, len);
-        self.charged(answer, length)
+        self.charged(answer, |bytes| length(bytes))
     }
 
     async fn blocking_read(&mut self, stream: Resource<DynInputStream>, len: u64) -> StreamResult<Vec<u8>> {
         let answer = streams::HostInputStream::blocking_read(self.table, stream, len).await;
-        self.charged(answer, length)
+        self.charged(answer, |bytes| length(bytes))
     }
 
     fn skip(&mut self, stream: Resource<DynInputStream>, len: u64) -> StreamResult<u64> {
