@@ -6,6 +6,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use self::retry::{LimitSetting, RetryPercent};
+
+mod retry;
+
 macro_rules! limits {
     ($($(#[doc = $doc:literal])+ $variant:ident $name:literal default $default:expr, ceiling $ceiling:expr;)+) => {
         /// One limit, by its name in the API. The unit is in the name.
@@ -193,9 +197,23 @@ pub fn compose<'a>(
     scopes: impl IntoIterator<Item = &'a LimitSet> + Clone,
     submission: &LimitSet,
 ) -> Limits {
+    compose_at(None, defaults, ceilings, scopes, submission)
+}
+
+/// The same for a retry at `percent` of what the operator and the plugin say. What the submission asked not to exceed and the ceilings hold
+/// as they are.
+#[must_use]
+pub fn compose_at<'a>(
+    percent: Option<RetryPercent>,
+    defaults: &Limits,
+    ceilings: &Limits,
+    scopes: impl IntoIterator<Item = &'a LimitSet> + Clone,
+    submission: &LimitSet,
+) -> Limits {
     Limits::from_fn(|limit| {
         let spoken = scopes.clone().into_iter().filter_map(|scope| scope.get(limit)).min();
         let base = spoken.unwrap_or_else(|| defaults.get(limit));
+        let base = percent.map_or(base, |percent| percent.of(limit, base));
         base.min(submission.get(limit).unwrap_or(u64::MAX)).min(ceilings.get(limit))
     })
 }
@@ -225,6 +243,17 @@ mod tests {
         assert_eq!(composed(&[fuel(u64::MAX)], &LimitSet::default()), Limit::Fuel.default_ceiling());
         assert_eq!(composed(&[], &fuel(high)), Limit::Fuel.default_value());
         assert_eq!(composed(&[fuel(70)], &fuel(60)), 60);
+    }
+
+    #[test]
+    fn a_retry_at_a_percentage_exceeds_neither_the_ceiling_nor_the_submission() {
+        let double = RetryPercent::new(200);
+        let at = |scope: u64, submission: &LimitSet| {
+            compose_at(double, &Limits::defaults(), &Limits::ceilings(), &[fuel(scope)], submission).get(Limit::Fuel)
+        };
+        assert_eq!(at(70, &LimitSet::default()), 140);
+        assert_eq!(at(70, &fuel(90)), 90);
+        assert_eq!(at(Limit::Fuel.default_ceiling() - 1, &LimitSet::default()), Limit::Fuel.default_ceiling());
     }
 
     #[test]

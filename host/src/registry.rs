@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::limits::{Limit, LimitSet, Limits, compose};
+use crate::limits::{Limit, LimitSet, LimitSetting, Limits, RetryPercent, compose_at};
 use crate::plugin::{Manifest, ModelPattern, Specificity};
 use crate::runtime::{Compiled, Grants};
 use crate::store::LimitScope;
@@ -92,11 +92,11 @@ pub struct RouteTie {
 pub struct Snapshot {
     plugins: BTreeMap<String, Arc<Plugin>>,
     routes: BTreeMap<TaskType, Vec<(ModelPattern, Arc<Plugin>)>>,
-    limits: BTreeMap<LimitScope, LimitSet>,
+    limits: BTreeMap<LimitScope, LimitSetting>,
 }
 
 impl Snapshot {
-    fn new(plugins: BTreeMap<String, Arc<Plugin>>, limits: BTreeMap<LimitScope, LimitSet>) -> Result<Self, RouteTie> {
+    fn new(plugins: BTreeMap<String, Arc<Plugin>>, limits: BTreeMap<LimitScope, LimitSetting>) -> Result<Self, RouteTie> {
         let mut routes: BTreeMap<TaskType, Vec<(ModelPattern, Arc<Plugin>)>> = BTreeMap::new();
         for plugin in plugins.values() {
             for task_type in &plugin.manifest.task_types {
@@ -156,21 +156,39 @@ impl Snapshot {
 
     /// What operators have set, by scope.
     #[must_use]
-    pub fn limit_settings(&self) -> &BTreeMap<LimitScope, LimitSet> {
+    pub fn limit_settings(&self) -> &BTreeMap<LimitScope, LimitSetting> {
         &self.limits
     }
 
     /// The effective limits of a task of `lane` run by `plugin`, under `ceilings` and with what the submission asked for.
     #[must_use]
     pub fn effective_limits(&self, ceilings: &Limits, lane: &LaneKey, plugin: &Plugin, submission: &LimitSet) -> Limits {
+        self.limits_at(None, ceilings, lane, plugin, submission)
+    }
+
+    /// The same for the one retry with larger limits; nothing where the operator allows none.
+    #[must_use]
+    pub fn retry_limits(&self, ceilings: &Limits, lane: &LaneKey, plugin: &Plugin, submission: &LimitSet) -> Option<Limits> {
+        let percent = self.limits.get(&LimitScope::TaskType(lane.task_type.clone()))?.retry_percent?;
+        Some(self.limits_at(Some(percent), ceilings, lane, plugin, submission))
+    }
+
+    fn limits_at(
+        &self,
+        percent: Option<RetryPercent>,
+        ceilings: &Limits,
+        lane: &LaneKey,
+        plugin: &Plugin,
+        submission: &LimitSet,
+    ) -> Limits {
         let silent = LimitSet::default();
-        let said = |scope: LimitScope| self.limits.get(&scope).unwrap_or(&silent);
+        let said = |scope: LimitScope| self.limits.get(&scope).map_or(&silent, |setting| &setting.limits);
         let host = said(LimitScope::Host);
         let ceilings = Limits::from_fn(|limit| ceilings.get(limit).min(host.get(limit).unwrap_or(u64::MAX)));
         let by_model = lane.ai_model.as_ref().map_or(&silent, |model| said(LimitScope::AiModel(model.clone())));
         let by_type = said(LimitScope::TaskType(lane.task_type.clone()));
         let by_plugin = said(LimitScope::Plugin(plugin.manifest.name.clone()));
-        compose(&Limits::defaults(), &ceilings, [host, by_type, by_model, by_plugin, &plugin.manifest.limits], submission)
+        compose_at(percent, &Limits::defaults(), &ceilings, [host, by_type, by_model, by_plugin, &plugin.manifest.limits], submission)
     }
 }
 
@@ -228,7 +246,7 @@ impl Registry {
     ///
     /// # Errors
     /// Never in practice: limits cannot tie.
-    pub fn set_limits(&self, scope: LimitScope, limits: LimitSet) -> Result<(), RouteTie> {
+    pub fn set_limits(&self, scope: LimitScope, limits: LimitSetting) -> Result<(), RouteTie> {
         self.change(|_, settings| {
             if limits.is_empty() {
                 settings.remove(&scope);
@@ -238,7 +256,10 @@ impl Registry {
         })
     }
 
-    fn change(&self, edit: impl FnOnce(&mut BTreeMap<String, Arc<Plugin>>, &mut BTreeMap<LimitScope, LimitSet>)) -> Result<(), RouteTie> {
+    fn change(
+        &self,
+        edit: impl FnOnce(&mut BTreeMap<String, Arc<Plugin>>, &mut BTreeMap<LimitScope, LimitSetting>),
+    ) -> Result<(), RouteTie> {
         let _one_at_a_time = self.changing.lock();
         let now = self.snapshot();
         let (mut plugins, mut limits) = (now.plugins.clone(), now.limits.clone());

@@ -12,6 +12,7 @@ mod host;
 mod hostile;
 mod ledger;
 mod outgoing;
+mod outgoing_tls;
 mod plugins;
 mod reconciled;
 mod runtime;

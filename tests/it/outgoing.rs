@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use taskwarden::clock::SystemClock;
+use taskwarden::clock::{SharedClock, SystemClock, UnixMs, VirtualClock};
 use taskwarden::limits::Limit;
 use taskwarden::outgoing::Outgoing;
 use taskwarden::runtime::ports::{MemoryInputs, Ports};
@@ -11,6 +12,7 @@ use taskwarden::runtime::{Compiled, Grants, HttpGrant, Job, Report, Runtime, Run
 use taskwarden::task::Outcome;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::guests;
 
@@ -43,6 +45,26 @@ impl Server {
         Self { origin, connections }
     }
 
+    /// Takes requests and never answers one.
+    async fn silent() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let origin = format!("http://{}", listener.local_addr().expect("bound"));
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&connections);
+        tokio::spawn(async move {
+            let mut held = Vec::new();
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut head = [0; 1024];
+                if stream.read(&mut head).await.is_ok_and(|read| read > 0) {
+                    counted.fetch_add(1, Ordering::SeqCst);
+                }
+                held.push(stream);
+            }
+        });
+        Self { origin, connections }
+    }
+
+    /// Requests that have come in, where none is answered; connections elsewhere.
     fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
@@ -56,8 +78,11 @@ struct Host {
 
 impl Host {
     fn new() -> Self {
-        let runtime =
-            Runtime::new(RuntimeConfig { concurrent_runs: 1, ..RuntimeConfig::default() }, SystemClock::shared()).expect("an engine");
+        Self::on(SystemClock::shared())
+    }
+
+    fn on(clock: SharedClock) -> Self {
+        let runtime = Runtime::new(RuntimeConfig { concurrent_runs: 1, ..RuntimeConfig::default() }, clock).expect("an engine");
         let compile = |name| runtime.compile(&guests::component(name), None, u64::MAX).expect("accepted");
         let (http, echo) = (compile("http"), compile("echo"));
         Self { runtime, http, echo }
@@ -122,4 +147,37 @@ async fn floods_end_at_their_limits() {
     let report = host.run(upload, &granted, &[(Limit::HttpBytes, 100_000)]).await;
     let expected = "too many bytes over HTTP, both ways together: http_bytes allows 100000";
     assert_eq!((report.outcome, report.error.as_deref()), (Outcome::HostLimit, Some(expected)));
+}
+
+/// A guest that waits for an answer waits in the host: its deadline and whoever cancels it reach it there, and the slot is free again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deadline_and_cancellation_land_in_a_request_that_waits() {
+    let server = Server::silent().await;
+    let clock = VirtualClock::starting_at(UnixMs(0));
+    let host = Arc::new(Host::on(clock.clone()));
+    for (requests, expected) in [(1, Outcome::Deadline), (2, Outcome::Cancelled)] {
+        let cancel = CancellationToken::new();
+        let grant = HttpGrant { origin: server.origin.parse().expect("an origin"), private_addresses: true };
+        let job = Job {
+            grants: Arc::new(Grants { http: vec![grant], ..Grants::default() }),
+            ports: Ports { http: Outgoing::default().of("http"), ..Ports::in_memory(MemoryInputs::default()) },
+            cancel: cancel.clone(),
+            ..guests::job(&get(&server.origin).to_string())
+        };
+        let (running, reactor) = (Arc::clone(&host), tokio::runtime::Handle::current());
+        let run = std::thread::spawn(move || reactor.block_on(running.runtime.run(&running.http, job)));
+        // The request has arrived, and the run waits by the clock.
+        while (server.connections() < requests || clock.sleepers() == 0) && !run.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        match expected {
+            Outcome::Cancelled => cancel.cancel(),
+            _ => clock.advance(Duration::from_millis(Limit::WallMs.default_value())),
+        }
+        let report = run.join().expect("joined");
+        assert_eq!(report.outcome, expected, "{:?}", report.error);
+        assert_eq!(report.usage.http_requests, 1);
+        let honest = host.runtime.run(&host.echo, guests::job("1")).await;
+        assert_eq!(honest.outcome, Outcome::Succeeded, "an honest task on the same slot: {:?}", honest.error);
+    }
 }

@@ -130,6 +130,32 @@ async fn what_is_printed_becomes_the_log_and_counts_as_it() {
     assert_eq!(report.error.as_deref(), Some("too many calls into the host: host_calls allows 10"));
 }
 
+/// Whatever moves them: ten times the bytes cost at least one unit of fuel for each byte more.
+#[tokio::test]
+async fn bytes_that_wasi_moves_cost_fuel() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let directory = DirectoryGrant { host_path: folder.path().to_owned(), guest_path: "/data".to_owned(), writable: true };
+    let grants = Arc::new(Grants { directories: vec![directory], ..Grants::default() });
+    let host = Host::new(SystemClock::shared());
+    let (few, many) = (6_000_u64, 60_000);
+    // Writing comes first, so that there is something to read.
+    for how in ["write", "read", "write stream", "write zeroes", "read stream", "skip", "splice", "random"] {
+        let mut fuel = Vec::new();
+        for bytes in [few, many] {
+            std::fs::write(folder.path().join("moved"), vec![0; 60_000]).expect("written");
+            let report = host.run(json!({"do": "move", "how": how, "bytes": bytes}), &grants).await;
+            assert_eq!(report.result.as_deref(), Some(bytes.to_string().as_str()), "{how}: {:?}", report.error);
+            fuel.push(report.usage.fuel);
+        }
+        let more = fuel[1] - fuel[0];
+        assert!(more >= many - few, "{how}: {} bytes more cost {more} units of fuel", many - few);
+    }
+    // And a guest that only moves bytes runs out of it.
+    let payload = json!({"do": "move", "how": "splice", "bytes": many}).to_string();
+    let job = Job { grants: Arc::clone(&grants), limits: guests::limits(&[(Limit::Fuel, 60_000)]), ..guests::job(&payload) };
+    assert_eq!(host.runtime.run(&host.plugin, job).await.outcome, Outcome::OutOfFuel);
+}
+
 /// A guest that sleeps waits in the host: its deadline reaches it there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_deadline_lands_in_a_sleep() {

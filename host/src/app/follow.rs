@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::plugins::{LoadError, Plugins};
 use crate::builtin::built_in;
-use crate::limits::LimitSet;
+use crate::limits::LimitSetting;
 use crate::store::LimitScope;
 
 /// Between two looks at what other hosts may have set.
@@ -42,14 +42,14 @@ pub(super) async fn run(plugins: Arc<Plugins>, stopped: CancellationToken) {
 impl Plugins {
     async fn follow_limits(&self) -> Result<(), LoadError> {
         let before = self.registry.snapshot();
-        let wanted: BTreeMap<LimitScope, LimitSet> = self.store.limit_settings().await?.into_iter().collect();
+        let wanted: BTreeMap<LimitScope, LimitSetting> = self.store.limit_settings().await?.into_iter().collect();
         // Somebody has set something here meanwhile, and what was read may be older than that. The next look sees it all.
         if !Arc::ptr_eq(&before, &self.registry.snapshot()) {
             return Ok(());
         }
         let present = before.limit_settings();
         for scope in present.keys().filter(|scope| !wanted.contains_key(scope)) {
-            self.registry.set_limits(scope.clone(), LimitSet::default())?;
+            self.registry.set_limits(scope.clone(), LimitSetting::default())?;
         }
         for (scope, limits) in wanted.iter().filter(|(scope, limits)| present.get(scope) != Some(limits)) {
             tracing::info!(?scope, "limits were set through another host");

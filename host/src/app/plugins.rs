@@ -147,7 +147,7 @@ impl Plugins {
 
     pub(super) async fn compile(&self, bytes: Bytes, built_in: bool) -> Result<(Plugin, Compiled), LoadError> {
         let settings = self.registry.snapshot();
-        let host_says = settings.limit_settings().get(&LimitScope::Host).and_then(|host| host.get(Limit::ArtifactBytes));
+        let host_says = settings.limit_settings().get(&LimitScope::Host).and_then(|host| host.limits.get(Limit::ArtifactBytes));
         let bytes_max = host_says.unwrap_or_else(|| Limit::ArtifactBytes.default_value()).min(self.ceilings.get(Limit::ArtifactBytes));
         if bytes.len() as u64 > bytes_max {
             return Err(Refusal::TooLarge { bytes: bytes.len() as u64, max: bytes_max }.into());

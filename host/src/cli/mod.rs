@@ -3,6 +3,7 @@
 //! What a verb was asked for goes to stdout, everything said about it to stderr. Exit code 0 is success, 1 is "no", 2 is wrong usage.
 
 mod arguments;
+mod bench;
 mod client;
 mod config;
 mod income;
@@ -33,6 +34,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Submit a task to a running host
     Submit(Box<submit::SubmitArgs>),
+    /// Measure how fast a plugin's task runs on this machine, without a server
+    Bench(Box<bench::BenchArgs>),
     /// Work with plugins: make, check, pack, try and list them
     Plugin(plugin::PluginArgs),
     /// Make, list and revoke tokens
@@ -56,6 +59,7 @@ pub fn main(cli: Cli) -> ExitCode {
     let ended = match cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Submit(args) => submit::run(*args),
+        Command::Bench(args) => bench::run(*args),
         Command::Plugin(args) => plugin::run(args),
         Command::Token(args) => token::run(args),
         Command::Stripe(args) => stripe::run(args),

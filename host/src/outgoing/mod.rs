@@ -104,7 +104,11 @@ fn meaning(error: &reqwest::Error) -> HttpError {
             // How the TLS library's own errors come out of a connection.
             found = HttpError::Tls;
         }
-        cause = inner.source();
+        // An error of the operating system's kind does not name what it wraps as its source, but the source of that.
+        cause = match inner.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped),
+            None => inner.source(),
+        };
     }
     tracing::debug!(error = %error, meaning = %found, "a plugin's request failed");
     found

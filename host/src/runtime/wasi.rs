@@ -1,7 +1,9 @@
 //! WASI p2 with nothing granted but what [`Grants::directories`](super::Grants) names: no arguments, no environment, no network.
-//! Time is the host's clock, randomness is real, and what the guest prints becomes lines of its log.
+//! Time is the host's clock, randomness is real, and what the guest prints becomes lines of its log. Calls and the bytes they move cost fuel.
 //!
 //! A guest's sleep is measured by the machine, not by the host's clock; its deadline is by the host's clock all the same.
+
+mod charged;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +37,8 @@ const RANDOM_BYTES_MAX: u64 = 1 << 20;
 /// # Errors
 /// When it is linked already.
 pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    wasmtime_wasi::p2::add_to_linker_async(linker)
+    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    charged::take_over(linker)
 }
 
 impl WasiView for Guest {

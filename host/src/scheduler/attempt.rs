@@ -13,7 +13,7 @@ use super::held::Stop;
 use super::ports::{BusProgress, ChildTasks, StoreInputs, StoreJournal};
 use crate::clock::UnixMs;
 use crate::event::EventKind;
-use crate::limits::Limit;
+use crate::limits::{Limit, Limits};
 use crate::registry::{Code, Plugin, Snapshot};
 use crate::runtime::ports::{NoHttp, Ports};
 use crate::runtime::{Job, Report};
@@ -85,7 +85,9 @@ async fn run_with(shared: &Shared, snapshot: &Arc<Snapshot>, plugin: &Plugin, ta
         task.lane.ai_model.as_ref(),
         EventKind::State { state: TaskState::Running, attempt: task.attempt, outcome: None },
     );
-    let limits = snapshot.effective_limits(&shared.config.ceilings, &task.lane, plugin, &task.plan.limits);
+    let ordinary = || snapshot.effective_limits(&shared.config.ceilings, &task.lane, plugin, &task.plan.limits);
+    let larger = || snapshot.retry_limits(&shared.config.ceilings, &task.lane, plugin, &task.plan.limits);
+    let limits = if task.larger_limits { larger().unwrap_or_else(ordinary) } else { ordinary() };
     let mut report = match &plugin.code {
         Code::Component(component) => parts.runtime.run(component, job(shared, snapshot, plugin, &task, limits)).await,
         Code::Native(native) => {
@@ -110,10 +112,12 @@ async fn run_with(shared: &Shared, snapshot: &Arc<Snapshot>, plugin: &Plugin, ta
         Some(error) => tracing::info!(error, fuel = report.usage.fuel, run_ms = millis(report.usage.run_time), "task failed"),
         None => tracing::debug!(fuel = report.usage.fuel, run_ms = millis(report.usage.run_time), "task done"),
     }
-    ended(shared, plugin, task, limits, started_at, report)
+    let reached = report.outcome.limits();
+    let may_grow = !task.larger_limits && !reached.is_empty() && larger().is_some_and(|larger| larger.exceed(&limits, reached));
+    ended(shared, plugin, task, limits, may_grow, started_at, report)
 }
 
-fn job(shared: &Shared, snapshot: &Arc<Snapshot>, plugin: &Plugin, task: &ClaimedTask, limits: crate::limits::Limits) -> Job {
+fn job(shared: &Shared, snapshot: &Arc<Snapshot>, plugin: &Plugin, task: &ClaimedTask, limits: Limits) -> Job {
     let parts = &shared.parts;
     let children = ChildTasks {
         parent: task.id,
@@ -146,11 +150,12 @@ fn job(shared: &Shared, snapshot: &Arc<Snapshot>, plugin: &Plugin, task: &Claime
     }
 }
 
-fn ended(shared: &Shared, plugin: &Plugin, task: ClaimedTask, limits: crate::limits::Limits, started_at: UnixMs, report: Report) -> Ended {
+fn ended(shared: &Shared, plugin: &Plugin, task: ClaimedTask, limits: Limits, may_grow: bool, started_at: UnixMs, report: Report) -> Ended {
     let finished_at = shared.parts.clock.now();
     let jitter = shared.jitter.lock().random::<f64>();
     let lost = task.lost + u32::from(report.outcome == Outcome::Lost);
-    let next = next(report.outcome, task.attempt, task.max_attempts, lost, report.retry_after, &shared.config.retry, finished_at, jitter);
+    let policy = &shared.config.retry;
+    let next = next(report.outcome, task.attempt, task.max_attempts, lost, report.retry_after, may_grow, policy, finished_at, jitter);
     let receipt = Receipt {
         fuel_used: report.usage.fuel,
         memory_peak_bytes: report.usage.memory_peak_bytes,

@@ -110,8 +110,8 @@ fn announce(shared: &Shared, facts: &Facts, finish: &Finish) {
     parts.metrics.attempt(&facts.lane.task_type, finish.outcome, is_final, queued, ran, finish.receipt.fuel_used);
     let state = match finish.next {
         Next::Final(state) => state,
-        Next::RetryAt(at) if at <= finish.finished_at => TaskState::Queued,
-        Next::RetryAt(_) => TaskState::Scheduled,
+        Next::RetryAt(at) | Next::RetryLarger(at) if at <= finish.finished_at => TaskState::Queued,
+        Next::RetryAt(_) | Next::RetryLarger(_) => TaskState::Scheduled,
     };
     let kind = EventKind::State { state, attempt: facts.attempt, outcome: Some(finish.outcome) };
     parts.events.publish(finish.finished_at, facts.id, &facts.lane.task_type, facts.lane.ai_model.as_ref(), kind);

@@ -101,7 +101,7 @@ async fn reap(shared: &Shared, all: bool) {
     let now = shared.parts.clock.now();
     let policy = shared.config.retry;
     let decide = move |attempt: u32, max_attempts: u32, lost: u32| -> Next {
-        next(Outcome::Lost, attempt, max_attempts, lost, None::<Duration>, &policy, now, 0.0)
+        next(Outcome::Lost, attempt, max_attempts, lost, None::<Duration>, false, &policy, now, 0.0)
     };
     match shared.parts.store.reap(now, all, &decide).await {
         Ok(lost) if lost.is_empty() => {}

@@ -100,6 +100,7 @@ mod tests {
             attempt: 1,
             max_attempts: 3,
             lost: 0,
+            larger_limits: false,
             tenant: None,
             idempotency_key: None,
             ready_at: UnixMs(0),

@@ -26,6 +26,7 @@ macro_rules! migrations_in {
             "0015_task_ratings",
             "0016_tenants_max",
             "0017_stripe_event_bodies",
+            "0018_larger_limits",
         )
     };
     ($database:literal: $($name:literal),+ $(,)?) => {

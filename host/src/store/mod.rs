@@ -30,7 +30,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::clock::UnixMs;
-use crate::limits::LimitSet;
+use crate::limits::LimitSetting;
 use crate::stripe::income::Overflow;
 use crate::task::fair::Service;
 use crate::task::{
@@ -146,6 +146,8 @@ pub struct ClaimedTask {
     pub max_attempts: u32,
     /// Attempts that were lost with their host so far.
     pub lost: u32,
+    /// Whether it runs with larger limits, as [`Next::RetryLarger`] said after an earlier attempt.
+    pub larger_limits: bool,
     /// For whom.
     pub tenant: Option<Tenant>,
     /// The submitter's key.
@@ -283,7 +285,7 @@ pub struct Lane {
     pub paused: bool,
     /// How many of its tasks may run at once, over all hosts; `None` is no cap.
     pub concurrency_cap: Option<u32>,
-    /// Its share against other lanes; kept for the fair scheduler.
+    /// Its share against other lanes, see [`turn`](crate::task::turn).
     pub weight: u32,
     /// Tasks waiting for a slot.
     pub queued: u64,
@@ -470,9 +472,9 @@ pub struct TokenRecord {
 #[async_trait]
 pub trait AdminStore: Send + Sync + 'static {
     /// Every limit setting.
-    async fn limit_settings(&self) -> Result<Vec<(LimitScope, LimitSet)>>;
-    /// Replaces what one scope says; an empty set makes it silent.
-    async fn set_limits(&self, scope: LimitScope, limits: LimitSet, now: UnixMs) -> Result<()>;
+    async fn limit_settings(&self) -> Result<Vec<(LimitScope, LimitSetting)>>;
+    /// Replaces what one scope says; an empty one makes it silent.
+    async fn set_limits(&self, scope: LimitScope, setting: LimitSetting, now: UnixMs) -> Result<()>;
     /// Every current plugin.
     async fn plugins(&self) -> Result<Vec<PluginArtifact>>;
     /// Name and digest of every current plugin, without its bytes.

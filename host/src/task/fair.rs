@@ -15,7 +15,9 @@ use std::time::Duration;
 
 /// A tenant's weight unless the operator gives it another.
 pub const WEIGHT_DEFAULT: u32 = 100;
-/// The largest weight.
+/// A lane's weight unless the operator gives it another.
+pub const LANE_WEIGHT_DEFAULT: u32 = 1;
+/// The largest weight, of a tenant or a lane.
 pub const WEIGHT_MAX: u32 = 10_000;
 
 /// So much fuel counts like a microsecond of run time. About what a core executes; only the proportion between tasks that compute and
@@ -103,7 +105,7 @@ impl Account {
     }
 
     fn stride(&self, service: Service) -> u64 {
-        service.0.saturating_mul(u64::from(WEIGHT_MAX)) / u64::from(self.weight.clamp(1, WEIGHT_MAX))
+        (service.0.saturating_mul(u64::from(WEIGHT_MAX)) / u64::from(self.weight.max(1))).max(1)
     }
 }
 

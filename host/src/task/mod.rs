@@ -11,6 +11,7 @@ mod rating;
 mod record;
 mod state;
 mod submission;
+pub mod turn;
 
 pub use child::{ChildRequest, ChildRules, TypeGrant};
 pub use input::{BlobId, HostTable, InputRef, Moment, TableInput};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::Limits;
+use crate::limits::{Limit, Limits};
 
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -67,6 +67,27 @@ impl Outcome {
             Self::Deadline => "deadline",
             Self::Lost => "lost",
             Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// The limits at one of which an attempt ended that ended like this; none when it was no limit, or one that says nothing about the
+    /// next attempt.
+    #[must_use]
+    pub fn limits(self) -> &'static [Limit] {
+        match self {
+            Self::OutOfFuel => &[Limit::Fuel],
+            Self::OutOfMemory => &[Limit::MemoryBytes, Limit::TableElements],
+            Self::OutputTooLarge => &[Limit::OutputBytes],
+            Self::HostLimit => &[
+                Limit::InputBytes,
+                Limit::LogBytes,
+                Limit::HostCalls,
+                Limit::JournalBytes,
+                Limit::HttpRequests,
+                Limit::HttpBytes,
+                Limit::ChildTasks,
+            ],
+            _ => &[],
         }
     }
 }

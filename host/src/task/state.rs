@@ -87,6 +87,19 @@ pub enum Next {
     Final(TaskState),
     /// It runs again, not before this.
     RetryAt(UnixMs),
+    /// It runs again, not before this, and from now on with larger limits.
+    RetryLarger(UnixMs),
+}
+
+impl Next {
+    /// Not before when it runs again, if it does.
+    #[must_use]
+    pub fn retry_at(self) -> Option<UnixMs> {
+        match self {
+            Self::Final(_) => None,
+            Self::RetryAt(at) | Self::RetryLarger(at) => Some(at),
+        }
+    }
 }
 
 /// Decides what happens after an attempt.
@@ -94,6 +107,7 @@ pub enum Next {
 /// * `attempt`: its number, counting from 1 and including those that were lost with their host.
 /// * `lost`: how many attempts were lost with their host, this one included.
 /// * `retry_after`: what the plugin asked for; only heeded after `transient`.
+/// * `larger`: whether this task may run once more with larger limits, and they are larger where this attempt ended.
 /// * `jitter`: in `[0, 1)`. Full jitter, after <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>.
 #[must_use]
 pub fn next(
@@ -102,6 +116,7 @@ pub fn next(
     max_attempts: u32,
     lost: u32,
     retry_after: Option<Duration>,
+    larger: bool,
     policy: &RetryPolicy,
     now: UnixMs,
     jitter: f64,
@@ -110,8 +125,10 @@ pub fn next(
         Outcome::Succeeded => Next::Final(TaskState::Succeeded),
         Outcome::Cancelled => Next::Final(TaskState::Cancelled),
         Outcome::Invalid | Outcome::Permanent => Next::Final(TaskState::Failed),
-        // Deterministic: the same limits would be reached again.
-        Outcome::OutOfFuel | Outcome::OutOfMemory | Outcome::OutputTooLarge | Outcome::HostLimit => Next::Final(TaskState::Failed),
+        // Deterministic: the same limits would be reached again. There is nothing to wait for either.
+        Outcome::OutOfFuel | Outcome::OutOfMemory | Outcome::OutputTooLarge | Outcome::HostLimit => {
+            if larger && attempt.saturating_sub(lost) < max_attempts { Next::RetryLarger(now) } else { Next::Final(TaskState::Failed) }
+        }
         Outcome::Lost if lost <= policy.lost_max => Next::RetryAt(now),
         Outcome::Lost => Next::Final(TaskState::Failed),
         Outcome::Transient | Outcome::Trap | Outcome::Deadline => {
@@ -140,7 +157,7 @@ mod tests {
     const NOW: UnixMs = UnixMs(1_000_000);
 
     fn after(outcome: Outcome, attempt: u32, lost: u32, asked: Option<u64>) -> Next {
-        next(outcome, attempt, 3, lost, asked.map(Duration::from_millis), &RetryPolicy::default(), NOW, 0.5)
+        next(outcome, attempt, 3, lost, asked.map(Duration::from_millis), false, &RetryPolicy::default(), NOW, 0.5)
     }
 
     #[test]
@@ -150,6 +167,17 @@ mod tests {
         {
             assert_eq!(after(outcome, 1, 0, None), Next::Final(TaskState::Failed), "{outcome}");
         }
+    }
+
+    #[test]
+    fn one_of_a_limit_is_retried_at_once_where_a_larger_one_is_allowed() {
+        let after = |outcome, attempt, lost| next(outcome, attempt, 3, lost, None, true, &RetryPolicy::default(), NOW, 0.5);
+        for outcome in Outcome::ALL {
+            let larger = matches!(after(outcome, 1, 0), Next::RetryLarger(NOW));
+            assert_eq!(larger, !outcome.limits().is_empty(), "{outcome}");
+        }
+        assert_eq!(after(Outcome::OutOfFuel, 3, 0), Next::Final(TaskState::Failed), "it counts like any attempt");
+        assert_eq!(after(Outcome::OutOfFuel, 3, 1), Next::RetryLarger(NOW));
     }
 
     #[test]

@@ -68,6 +68,7 @@ async fn a_lane_is_paused_capped_and_weighed() {
         (json!({"task_type": "echo", "pause": true}), "unknown_field", "pause"),
         (json!({"task_type": "echo", "concurrency_cap": 0}), "invalid_field", "concurrency_cap"),
         (json!({"task_type": "echo", "weight": 0}), "invalid_field", "weight"),
+        (json!({"task_type": "echo", "weight": 10_001}), "invalid_field", "weight"),
         (json!({"task_type": "echo", "ai_model": ""}), "invalid_field", "ai_model"),
     ] {
         change(body).await.is_problem(422, code, Some(field));
@@ -92,6 +93,9 @@ async fn limits_are_set_live_kept_and_bounded_by_their_ceilings() {
         let set = server.send(Method::PUT, path, &limits).await;
         assert_eq!((set.status, &set.body["limits"]), (200, &limits), "{path}: {}", set.body);
     }
+    let with_retry = json!({"fuel": 400, "log_bytes": 10, "retry_limits_percent": 300});
+    let set = server.send(Method::PUT, "/v1/admin/limits/task_type/echo", &with_retry).await.body;
+    assert_eq!((&set["limits"], &set["retry_limits_percent"]), (&json!({"fuel": 400, "log_bytes": 10}), &json!(300)));
     let now = effective("m").await;
     assert_eq!([&now["wall_ms"], &now["fuel"], &now["log_bytes"], &now["memory_bytes"]], [900, 300, 10, 70_000]);
     assert_eq!(effective("other").await["fuel"], 400);
@@ -108,6 +112,10 @@ async fn limits_are_set_live_kept_and_bounded_by_their_ceilings() {
         ("host", json!({"fuel": u64::MAX}), 422, "invalid_field", Some("fuel")),
         ("host", json!({"feul": 1}), 422, "unknown_field", Some("feul")),
         ("task_type/echo", json!({"fuel": 0}), 422, "invalid_field", Some("fuel")),
+        ("task_type/echo", json!({"retry_limits_percent": 100}), 422, "invalid_field", Some("retry_limits_percent")),
+        ("task_type/echo", json!({"retry_limits_percent": 10_001}), 422, "invalid_field", Some("retry_limits_percent")),
+        ("host", json!({"retry_limits_percent": 200}), 422, "invalid_field", Some("retry_limits_percent")),
+        ("plugin/echo", json!({"retry_limits_percent": 200}), 422, "invalid_field", Some("retry_limits_percent")),
         ("task_type/echo", json!({"fuel": -1}), 422, "invalid_field", Some("fuel")),
         ("task_type/a%20b", json!({"fuel": 1}), 422, "invalid_field", Some("name")),
         ("tenant/echo", json!({"fuel": 1}), 404, "not_found", None),

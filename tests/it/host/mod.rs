@@ -1,5 +1,6 @@
 //! The whole host, as its users and operators meet it.
 
+mod children;
 mod crash;
 mod exposure;
 mod full;
@@ -8,3 +9,5 @@ mod postgres;
 mod process;
 mod scheduling;
 mod stripe;
+
+pub(crate) use process::binary;

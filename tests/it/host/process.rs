@@ -8,7 +8,7 @@ use reqwest::Client;
 use serde_json::{Value, json};
 
 /// The binary that cargo built beside this test.
-pub(super) fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own path");
     let binary = test.parent().and_then(Path::parent).expect("<target>/<profile>/deps/it").join("taskwarden");
     assert!(binary.is_file(), "{} is missing; run `cargo xtask test`, which builds it first", binary.display());
@@ -24,8 +24,19 @@ pub(super) struct HostProcess {
 
 impl HostProcess {
     pub(super) fn start(data: &Path, settings: &[(&str, &str)]) -> Self {
+        Self::launch(data, settings, &[])
+    }
+
+    /// The same with a configuration file.
+    pub(super) fn start_with(data: &Path, configuration: &str) -> Self {
+        let file = data.join("host.toml");
+        std::fs::write(&file, configuration).expect("written");
+        Self::launch(data, &[], &[Path::new("--config"), &file])
+    }
+
+    fn launch(data: &Path, settings: &[(&str, &str)], more: &[&Path]) -> Self {
         let mut command = Command::new(binary());
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data).args(more);
         command.env("TASKWARDEN_AUTH__MODE", "loopback_open").env("TASKWARDEN_LOG__FILTER", "warn").envs(settings.iter().copied());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("the host starts");
         let mut line = String::new();

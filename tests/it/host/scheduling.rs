@@ -193,6 +193,42 @@ async fn limits_set_by_the_operator_hold_from_the_next_task_on() {
 }
 
 #[tokio::test]
+async fn a_type_may_allow_one_retry_with_larger_limits() {
+    let data = tempfile::tempdir().expect("a folder");
+    let host = HostProcess::start(data.path(), &[("TASKWARDEN_LIMITS__CEILINGS__FUEL", "50000000")]);
+    host.upload("echo").await;
+    let url = format!("{}/v1/admin/limits/task_type/echo", host.base);
+    let allow = json!({ "fuel": 5_000_000, "retry_limits_percent": 400 });
+    let answer = host.http.put(&url).json(&allow).send().await.expect("the host answers");
+    assert!(answer.status().is_success(), "{}", answer.text().await.unwrap_or_default());
+    let tasks = [
+        json!({ "task_type": "echo", "payload": { "spin_fuel": 15_000_000 } }),
+        json!({ "task_type": "echo", "payload": { "spin_fuel": 30_000_000 } }),
+        // Who submits it does not want to pay more; and the one attempt that it may have is used up.
+        json!({ "task_type": "echo", "payload": { "spin_fuel": 15_000_000 }, "limits": { "fuel": 5_000_000 } }),
+        json!({ "task_type": "echo", "payload": { "spin_fuel": 15_000_000 }, "max_attempts": 1 }),
+    ];
+    let ids = host.submit(&tasks).await.expect("the host lives");
+    for (id, outcome, attempt, fuel) in [
+        (&ids[0], "succeeded", 2, 20_000_000),
+        (&ids[1], "out_of_fuel", 2, 20_000_000),
+        (&ids[2], "out_of_fuel", 1, 5_000_000),
+        (&ids[3], "out_of_fuel", 1, 5_000_000),
+    ] {
+        let task = host.ended(id).await;
+        let seen = (task["outcome"].as_str(), task["attempt"].as_u64(), task["receipt"]["limits"]["fuel"].as_u64());
+        assert_eq!(seen, (Some(outcome), Some(attempt), Some(fuel)), "{task}");
+    }
+    // The ceiling holds, and what would not be larger is not tried again.
+    let answer =
+        host.http.put(&url).json(&json!({ "fuel": 50_000_000, "retry_limits_percent": 400 })).send().await.expect("the host answers");
+    assert!(answer.status().is_success());
+    let id = submit_one(&host, json!({ "task_type": "echo", "payload": { "spin_fuel": 60_000_000 } })).await;
+    let task = host.ended(&id).await;
+    assert_eq!((task["outcome"].as_str(), task["attempt"].as_u64()), (Some("out_of_fuel"), Some(1)));
+}
+
+#[tokio::test]
 async fn a_host_that_is_told_to_stop_gives_back_what_it_cannot_finish() {
     let data = tempfile::tempdir().expect("a folder");
     let host = HostProcess::start(data.path(), &[("TASKWARDEN_RUNTIME__DRAIN_MS", "50")]);

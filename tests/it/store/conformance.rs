@@ -6,9 +6,10 @@ use taskwarden::store::{CancelAnswer, Claim, Conflict, Finished, LanePatch, Retr
 use taskwarden::task::{LogLevel, LogLine, NewTask, Next, Outcome, Output, Priority, TaskId, TaskState, TaskType};
 
 use super::children::children_come_with_the_success_of_their_parent_or_not_at_all;
-use super::settings::settings_plugins_and_tokens;
+use super::settings::{a_retry_with_larger_limits_is_remembered, settings_plugins_and_tokens};
 use super::sharing::{
-    a_noisy_tenant_does_not_delay_a_quiet_one, hosts_are_shown_with_what_they_hold, tenants_are_served_by_weight_and_not_by_count,
+    a_noisy_tenant_does_not_delay_a_quiet_one, hosts_are_shown_with_what_they_hold, lanes_are_served_by_weight_and_not_by_count,
+    lanes_of_one_weight_go_by_priority_and_age_and_an_idle_one_costs_nothing, tenants_are_served_by_weight_and_not_by_count,
     within_a_tenant_priority_decides,
 };
 use super::support::{NOW, at, claim, finish, keyed, lane, new_task, simple, state, submit, succeed};
@@ -46,6 +47,7 @@ conformance!(
     many_lanes_are_merged_in_order,
     scheduled_tasks_wait_for_their_time,
     a_failed_attempt_is_retried_when_it_was_told_to,
+    a_retry_with_larger_limits_is_remembered,
     a_late_result_is_refused,
     a_repeated_key_gives_the_first_task_back,
     a_batch_is_all_or_nothing,
@@ -65,6 +67,8 @@ conformance!(
     hosts_are_shown_with_what_they_hold,
     a_noisy_tenant_does_not_delay_a_quiet_one,
     tenants_are_served_by_weight_and_not_by_count,
+    lanes_are_served_by_weight_and_not_by_count,
+    lanes_of_one_weight_go_by_priority_and_age_and_an_idle_one_costs_nothing,
 );
 
 async fn a_task_goes_through_its_life(store: Arc<dyn Store>) {

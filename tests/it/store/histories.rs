@@ -41,7 +41,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (0..4_usize, 0..5_usize, prop_oneof![Just(-5_i64), Just(0), 1..90_i64], 1..6_usize).prop_map(|(l, p, d, n)| Step::Submit(l, p, d, n)),
         6 => (0..2_usize, 1..6_u32).prop_map(|(host, n)| Step::Claim(host, n)),
-        6 => (any::<usize>(), 0..4_u8).prop_map(|(which, how)| Step::Finish(which, how)),
+        6 => (any::<usize>(), 0..5_u8).prop_map(|(which, how)| Step::Finish(which, how)),
         1 => any::<usize>().prop_map(Step::FinishStale),
         1 => any::<usize>().prop_map(Step::GiveBack),
         2 => any::<usize>().prop_map(Step::Cancel),
@@ -66,6 +66,7 @@ struct Known {
     attempt: u32,
     max_attempts: u32,
     lost: u32,
+    larger_limits: bool,
     finished_ms: i64,
     /// Host and claim.
     held: Option<(usize, Claim)>,
@@ -126,8 +127,9 @@ impl Model {
         task.held = None;
         match next {
             Next::Final(state) => self.end(id, state),
-            Next::RetryAt(_) if task.cancel_requested => self.end(id, TaskState::Cancelled),
-            Next::RetryAt(when) => {
+            Next::RetryAt(_) | Next::RetryLarger(_) if task.cancel_requested => self.end(id, TaskState::Cancelled),
+            Next::RetryAt(when) | Next::RetryLarger(when) => {
+                task.larger_limits |= matches!(next, Next::RetryLarger(_));
                 task.ready_ms = when.0 - at(0).0;
                 task.state = if task.ready_ms > now { TaskState::Scheduled } else { TaskState::Queued };
             }
@@ -173,6 +175,7 @@ async fn play(store: &Arc<dyn Store>, model: &mut Model, step: Step) {
                     attempt: 0,
                     max_attempts: 3,
                     lost: 0,
+                    larger_limits: false,
                     finished_ms: 0,
                     held: None,
                     cancel_requested: false,
@@ -195,8 +198,8 @@ async fn play(store: &Arc<dyn Store>, model: &mut Model, step: Step) {
                 known.attempt += 1;
                 known.cancel_requested = false;
                 (known.state, known.held) = (TaskState::Running, Some((host, task.claim)));
-                let told = (task.attempt, task.max_attempts, task.lost, task.ready_at, task.claim.seq);
-                assert_eq!(told, (known.attempt, known.max_attempts, known.lost, at(known.ready_ms), known.seq));
+                let told = (task.attempt, task.max_attempts, task.lost, task.larger_limits, task.ready_at, task.claim.seq);
+                assert_eq!(told, (known.attempt, known.max_attempts, known.lost, known.larger_limits, at(known.ready_ms), known.seq));
                 assert!(model.stale.iter().chain(&model.open).all(|other| other.claim.token != task.claim.token), "a token came twice");
                 model.open.push(task);
             }
@@ -208,6 +211,7 @@ async fn play(store: &Arc<dyn Store>, model: &mut Model, step: Step) {
                 0 => (Outcome::Succeeded, Next::Final(TaskState::Succeeded)),
                 1 => (Outcome::Transient, Next::RetryAt(now)),
                 2 => (Outcome::Trap, Next::RetryAt(at(model.now + 20_000))),
+                3 => (Outcome::OutOfFuel, Next::RetryLarger(now)),
                 _ => (Outcome::Invalid, Next::Final(TaskState::Failed)),
             };
             assert_eq!(store.finish(vec![finish(&claimed, outcome, next, now)]).await.unwrap(), [Finished::Recorded]);
@@ -249,6 +253,7 @@ async fn play(store: &Arc<dyn Store>, model: &mut Model, step: Step) {
             let task = model.tasks.get_mut(&ids[index]).unwrap();
             let expected = if matches!(task.state, TaskState::Failed | TaskState::Cancelled) {
                 (task.state, task.ready_ms, task.lost, task.max_attempts) = (TaskState::Queued, model.now, 0, task.attempt + 3);
+                task.larger_limits = false;
                 task.cancel_requested = false;
                 RetryAnswer::Queued
             } else {

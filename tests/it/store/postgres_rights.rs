@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use sqlx_postgres::{PgConnectOptions, PgConnection};
-use taskwarden::limits::LimitSet;
+use taskwarden::limits::LimitSetting;
 use taskwarden::store::postgres::{MIGRATIONS, PostgresOptions, PostgresStore, migrate};
 use taskwarden::store::{LimitScope, Store, StoreError, TaskFilter, TaskStore as _};
 use taskwarden::task::{Next, Outcome, TaskState};
@@ -90,7 +90,7 @@ async fn a_host_runs_with_few_rights() {
     store.give_back(vec![tasks[2].claim], NOW, NOW).await.expect("it gives back");
     assert_eq!(state(&store, tasks[0].id).await, TaskState::Succeeded);
     assert_eq!(claim(&store, 3, at(10)).await.tasks.len(), 2);
-    store.set_limits(LimitScope::Host, LimitSet::default(), NOW).await.expect("it keeps settings");
+    store.set_limits(LimitScope::Host, LimitSetting::default(), NOW).await.expect("it keeps settings");
     assert_eq!(store.prune(at(1), 10).await.expect("it deletes what is old"), 1);
     assert_eq!(store.tasks(TaskFilter { limit: 10, ..TaskFilter::default() }).await.expect("it reads").tasks.len(), 2);
     store.close().await;

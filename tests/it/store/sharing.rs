@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use taskwarden::store::{ClaimedTask, Finish, Store};
+use taskwarden::store::{ClaimedTask, Finish, LanePatch, Store};
 use taskwarden::task::fair::Service;
 use taskwarden::task::{NewTask, Priority, Tenant};
 
@@ -68,6 +68,58 @@ pub(super) async fn within_a_tenant_priority_decides(store: Arc<dyn Store>) {
     }
     // They take turns.
     assert!(claimed.windows(2).all(|pair| whose(&pair[0]) != whose(&pair[1])), "{:?}", claimed.iter().map(whose).collect::<Vec<_>>());
+}
+
+pub(super) async fn lanes_are_served_by_weight_and_not_by_count(store: Arc<dyn Store>) {
+    for (name, weight) in [("six", 6), ("three", 3)] {
+        let patch = LanePatch { weight: Some(weight), ..LanePatch::default() };
+        assert_eq!(store.set_lane(&lane(name, None), patch).await.unwrap().weight, weight);
+    }
+    // The heaviest lane has the dearest tasks, and the last one, whose weight is that of every lane, those that came first.
+    let costs_us = [("one", 2_000), ("six", 20_000), ("three", 1_000)];
+    for (name, _) in costs_us {
+        let count = if name == "three" { 4_000 } else { 1_200 };
+        submit(&store, (0..count).map(|_| new_task(lane(name, None), Priority::Normal)).collect()).await;
+    }
+    let mut had = std::collections::BTreeMap::<&str, u64>::new();
+    for _ in 0..400 {
+        let claimed = claim(&store, 8, NOW).await.tasks;
+        let mut end = |task: &ClaimedTask| {
+            let (name, cost) = costs_us.into_iter().find(|(name, _)| *name == task.lane.task_type.as_str()).unwrap();
+            *had.entry(name).or_default() += cost;
+            Finish { service: Service::from_micros(cost), ..succeed(task, NOW) }
+        };
+        store.finish(claimed.iter().map(&mut end).collect()).await.unwrap();
+    }
+    let all: u64 = had.values().sum();
+    for (name, due) in [("six", 0.6), ("three", 0.3), ("one", 0.1)] {
+        let share = had[name] as f64 / all as f64;
+        assert!((share - due).abs() <= 0.1 * due, "lane {name} had {share:.3} of the service and {due} was due to it: {had:?}");
+    }
+}
+
+pub(super) async fn lanes_of_one_weight_go_by_priority_and_age_and_an_idle_one_costs_nothing(store: Arc<dyn Store>) {
+    store.set_lane(&lane("idle", None), LanePatch { weight: Some(50), ..LanePatch::default() }).await.unwrap();
+    store.set_lane(&lane("heavy", None), LanePatch { weight: Some(2), ..LanePatch::default() }).await.unwrap();
+    // Least urgent first, each a second after the one before and in a lane of its own.
+    let priorities = [Priority::Background, Priority::Low, Priority::Normal, Priority::High, Priority::Critical];
+    for (seconds, priority) in (0..).zip(priorities) {
+        let task = NewTask { run_at: at(seconds * 1_000), ..new_task(lane(priority.name(), None), priority) };
+        store.submit(vec![task], at(seconds * 1_000)).await.unwrap();
+    }
+    let heavy: Vec<NewTask> = (0..20).map(|_| new_task(lane("heavy", None), Priority::Background)).collect();
+    store.submit(heavy, at(5_000)).await.unwrap();
+    let mut served = Vec::new();
+    for _ in 0..25 {
+        served.extend(claim(&store, 1, at(5_000)).await.tasks);
+    }
+    let ordinary = |tasks: &[ClaimedTask]| -> Vec<Priority> {
+        tasks.iter().filter(|task| task.lane.task_type.as_str() != "heavy").map(|task| task.priority).collect()
+    };
+    // In the order in which they would come without the heavy lane, which takes turns with the five, and then with those that are left.
+    let urgent_first: Vec<Priority> = priorities.into_iter().rev().collect();
+    assert_eq!(ordinary(&served[..9]), urgent_first);
+    assert!((3..=4).contains(&ordinary(&served[..5]).len()), "{:?}", served.iter().map(|task| task.lane.to_string()).collect::<Vec<_>>());
 }
 
 pub(super) async fn hosts_are_shown_with_what_they_hold(store: Arc<dyn Store>) {

@@ -8,13 +8,16 @@ mod new;
 mod pack;
 mod run;
 mod shown;
+mod trial;
+
+pub(in crate::cli) use trial::{Trial, TrialArgs, drive};
 
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
 /// Exit code for arguments that cannot be meant.
-const WRONG_USAGE: u8 = 2;
+pub(in crate::cli) const WRONG_USAGE: u8 = 2;
 
 /// Arguments of `taskwarden plugin`.
 #[derive(Debug, Args)]

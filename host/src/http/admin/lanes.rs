@@ -14,9 +14,8 @@ use super::super::json::parse;
 use super::super::problem::{Answer, Problem, ProblemBody};
 use super::super::wire::LaneView;
 use crate::store::LanePatch;
+use crate::task::fair::WEIGHT_MAX;
 use crate::task::{AiModel, LaneKey, TaskType};
-
-const WEIGHT_MAX: u32 = 1_000_000;
 
 /// Every lane.
 #[derive(Debug, Serialize, ToSchema)]
@@ -41,7 +40,7 @@ pub(in crate::http) struct LaneChange {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<u32>)]
     concurrency_cap: Option<Option<u32>>,
-    /// Its share against other lanes, 1 to 1 000 000.
+    /// Its share against other lanes that have work, 1 to 10 000; 1 unless it was changed. Lanes of one weight go by priority and age.
     #[serde(default)]
     weight: Option<u32>,
 }

@@ -15,9 +15,12 @@ use super::super::json::parse;
 use super::super::problem::{Answer, Problem, ProblemBody};
 use super::super::submit::{limit_set, shown};
 use super::super::wire::UniqueMap;
-use crate::limits::{Limit, LimitSet};
+use crate::limits::{Limit, LimitSetting, RetryPercent};
 use crate::store::LimitScope;
 use crate::task::{AiModel, NameError, TaskType};
+
+/// Beside the limits of a task type.
+const RETRY_PERCENT: &str = "retry_limits_percent";
 
 /// Every limit, and what each scope says of it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -48,16 +51,22 @@ pub(in crate::http) struct ScopeView {
     /// Which task type, model or plugin; null for the host.
     name: Option<String>,
     limits: BTreeMap<&'static str, u64>,
+    /// Of a task type: a task that ended at a limit is tried once more with limits of this percentage, ceilings and what its submission
+    /// asked for aside. Left out where there is no such retry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u16>, minimum = 101, maximum = 10_000)]
+    retry_limits_percent: Option<RetryPercent>,
 }
 
-fn view(scope: &LimitScope, limits: &LimitSet) -> ScopeView {
+fn view(scope: &LimitScope, setting: &LimitSetting) -> ScopeView {
     let (kind, name) = match scope {
         LimitScope::Host => ("host", None),
         LimitScope::TaskType(name) => ("task_type", Some(name.to_string())),
         LimitScope::AiModel(name) => ("ai_model", Some(name.to_string())),
         LimitScope::Plugin(name) => ("plugin", Some(name.clone())),
     };
-    ScopeView { scope: kind, name, limits: limits.0.iter().map(|(limit, value)| (limit.name(), *value)).collect() }
+    let limits = setting.limits.0.iter().map(|(limit, value)| (limit.name(), *value)).collect();
+    ScopeView { scope: kind, name, limits, retry_limits_percent: setting.retry_percent }
 }
 
 /// Every limit, its default and ceiling, and what each scope says.
@@ -71,7 +80,7 @@ pub(in crate::http) async fn read(State(api): State<Arc<Api>>) -> Json<LimitsVie
         ceiling: api.config.ceilings.get(*limit),
     };
     let snapshot = api.registry.snapshot();
-    let scopes = snapshot.limit_settings().iter().map(|(scope, limits)| view(scope, limits)).collect();
+    let scopes = snapshot.limit_settings().iter().map(|(scope, setting)| view(scope, setting)).collect();
     Json(LimitsView { limits: Limit::ALL.iter().map(of).collect(), scopes })
 }
 
@@ -90,7 +99,8 @@ pub(in crate::http) async fn clear_host(State(api): State<Arc<Api>>) -> Answer<S
     clear(&api, LimitScope::Host).await
 }
 
-/// Replace what a scope says. In force from the next dispatch.
+/// Replace what a scope says. In force from the next dispatch. A task type may have `retry_limits_percent` beside its limits, from 101 to
+/// 10 000: a task that ended at a limit is then tried once more, at once, with limits of that percentage.
 #[utoipa::path(put, path = "/v1/admin/limits/{scope}/{name}", tag = "admin", operation_id = "set_limits", request_body = BTreeMap<String, u64>,
     params(("scope" = String, Path, description = "`task_type`, `ai_model` or `plugin`"), ("name" = String, Path, description = "which one")),
     responses((status = 200, description = "what the scope says now", body = ScopeView),
@@ -127,7 +137,8 @@ fn scope_of(scope: &str, name: &str) -> Answer<LimitScope> {
 
 async fn set(api: &Api, scope: LimitScope, headers: &HeaderMap, body: Body) -> Answer<Json<ScopeView>> {
     let bytes = super::read(api, headers, body).await?;
-    let sent: UniqueMap<u64> = parse(&bytes)?;
+    let mut sent: UniqueMap<u64> = parse(&bytes)?;
+    let retry_percent = sent.0.remove(RETRY_PERCENT).map(|percent| retry_percent(&scope, percent)).transpose()?;
     let limits = limit_set(&sent).map_err(Problem::without_limits_prefix)?;
     for (limit, value) in &limits.0 {
         let ceiling = api.config.ceilings.get(*limit);
@@ -136,17 +147,34 @@ async fn set(api: &Api, scope: LimitScope, headers: &HeaderMap, body: Body) -> A
             return Err(Problem::invalid_field(limit.name(), detail));
         }
     }
-    put(api, scope.clone(), limits.clone()).await?;
-    Ok(Json(view(&scope, &limits)))
+    let setting = LimitSetting { limits, retry_percent };
+    put(api, scope.clone(), setting.clone()).await?;
+    Ok(Json(view(&scope, &setting)))
+}
+
+fn retry_percent(scope: &LimitScope, percent: u64) -> Answer<RetryPercent> {
+    if !matches!(scope, LimitScope::TaskType(_)) {
+        return Err(Problem::invalid_field(
+            RETRY_PERCENT,
+            "only a task type can have this; set it with PUT /v1/admin/limits/task_type/NAME",
+        ));
+    }
+    RetryPercent::new(percent).ok_or_else(|| {
+        let (min, max) = (RetryPercent::MIN, RetryPercent::MAX);
+        Problem::invalid_field(
+            RETRY_PERCENT,
+            format!("this must be a whole number from {min} to {max}: percent of the limits that hold otherwise"),
+        )
+    })
 }
 
 async fn clear(api: &Api, scope: LimitScope) -> Answer<StatusCode> {
-    put(api, scope, LimitSet::default()).await?;
+    put(api, scope, LimitSetting::default()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// First the database, then this host's own view of it: what is in force here is on disk.
-async fn put(api: &Api, scope: LimitScope, limits: LimitSet) -> Answer<()> {
-    api.store.set_limits(scope.clone(), limits.clone(), api.clock.now()).await?;
-    api.registry.set_limits(scope, limits).map_err(|e| Problem::internal(&e.to_string()))
+async fn put(api: &Api, scope: LimitScope, setting: LimitSetting) -> Answer<()> {
+    api.store.set_limits(scope.clone(), setting.clone(), api.clock.now()).await?;
+    api.registry.set_limits(scope, setting).map_err(|e| Problem::internal(&e.to_string()))
 }

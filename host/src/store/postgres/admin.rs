@@ -8,7 +8,7 @@ use sqlx_postgres::PgArguments;
 use super::sql;
 use super::{Db, PostgresStore};
 use crate::clock::UnixMs;
-use crate::limits::LimitSet;
+use crate::limits::{LimitSetting, RetryPercent};
 use crate::store::stored::{damaged, digest, scope_back, scope_text};
 use crate::store::{AdminStore, LimitScope, PluginArtifact, Result, TokenRecord};
 
@@ -26,31 +26,37 @@ impl Db {
 
 #[async_trait]
 impl AdminStore for PostgresStore {
-    async fn limit_settings(&self) -> Result<Vec<(LimitScope, LimitSet)>> {
+    async fn limit_settings(&self) -> Result<Vec<(LimitScope, LimitSetting)>> {
         let mut tx = self.db.begin_read().await?;
-        let rows = sql::query("SELECT scope, name, limits FROM taskwarden.limit_settings ORDER BY scope, name").fetch_all(&mut *tx).await?;
+        let rows = sql::query("SELECT scope, name, limits, retry_limits_percent FROM taskwarden.limit_settings ORDER BY scope, name")
+            .fetch_all(&mut *tx)
+            .await?;
         rows.iter()
             .map(|row| {
                 let limits = serde_json::from_str(row.try_get("limits")?).map_err(|error| damaged("a limit setting", error))?;
-                Ok((scope_back(row.try_get("scope")?, row.try_get("name")?)?, limits))
+                let percent: Option<i32> = row.try_get("retry_limits_percent")?;
+                let retry_percent = percent.and_then(|percent| RetryPercent::new(u64::try_from(percent).ok()?));
+                Ok((scope_back(row.try_get("scope")?, row.try_get("name")?)?, LimitSetting { limits, retry_percent }))
             })
             .collect()
     }
 
-    async fn set_limits(&self, scope: LimitScope, limits: LimitSet, now: UnixMs) -> Result<()> {
+    async fn set_limits(&self, scope: LimitScope, setting: LimitSetting, now: UnixMs) -> Result<()> {
         let (scope, name) = scope_text(scope);
-        let query = if limits.is_empty() {
+        let query = if setting.is_empty() {
             sql::query("DELETE FROM taskwarden.limit_settings WHERE scope = $1 AND name = $2").bind(scope).bind(name)
         } else {
-            let limits = serde_json::to_string(&limits).map_err(|error| damaged("a limit setting", error))?;
+            let limits = serde_json::to_string(&setting.limits).map_err(|error| damaged("a limit setting", error))?;
             sql::query(
-                "INSERT INTO taskwarden.limit_settings (scope, name, limits, updated_at_ms) VALUES ($1, $2, $3, $4) \
-                 ON CONFLICT (scope, name) DO UPDATE SET limits = excluded.limits, updated_at_ms = excluded.updated_at_ms",
+                "INSERT INTO taskwarden.limit_settings (scope, name, limits, updated_at_ms, retry_limits_percent) VALUES ($1, $2, $3, $4, $5) \
+                 ON CONFLICT (scope, name) DO UPDATE SET limits = excluded.limits, retry_limits_percent = excluded.retry_limits_percent, \
+                     updated_at_ms = excluded.updated_at_ms",
             )
             .bind(scope)
             .bind(name)
             .bind(limits)
             .bind(self.db.time.to_database(now))
+            .bind(setting.retry_percent.map(|percent| i32::from(percent.get())))
         };
         self.db.write(query).await?;
         Ok(())

@@ -112,7 +112,7 @@ impl Db {
                        SELECT seq, $2, run_key, started_at_ms, attempt, attempt + max_attempts, 0, outcome, error, receipt FROM was \
                        ON CONFLICT (seq) DO UPDATE SET run_at_ms = excluded.run_at_ms, run_key = excluded.run_key, \
                            started_at_ms = excluded.started_at_ms, attempt = excluded.attempt, max_attempts = excluded.max_attempts, \
-                           lost = 0, outcome = excluded.outcome, error = excluded.error, receipt = excluded.receipt), \
+                           lost = 0, larger_limits = false, outcome = excluded.outcome, error = excluded.error, receipt = excluded.receipt), \
              waiting AS (INSERT INTO taskwarden.ready (run_key, seq, lane_id, tenant_id, rank) \
                          SELECT run_key, seq, lane_id, tenant_id, rank FROM was), \
              counted AS (INSERT INTO taskwarden.lane_changes (lane_id, queued, scheduled, running) SELECT lane_id, 1, 0, 0 FROM was) \

@@ -158,7 +158,7 @@ impl Db {
         capped.dedup();
         let slots = if capped.is_empty() { HashMap::new() } else { free_slots(&mut tx, &capped).await? };
         let open: Vec<(FrontKey, Place)> = open.into_iter().filter(|(key, _)| slots.get(&key.lane_id) != Some(&0)).collect();
-        self.accounts.gather(open.iter().map(|(key, _)| key.tenant_id));
+        self.accounts.gather(open.iter().map(|(key, _)| (*key, self.lanes.weight(key.lane_id))));
         let wanted: Vec<Wanted> = match open.as_slice() {
             [] => return Ok(None),
             // Nothing to compare with.
@@ -175,7 +175,7 @@ impl Db {
         let rows = self.take(&mut tx, host_id, now_ms, &capped, &wanted).await?;
         self.commit(tx).await?;
         self.granted.add(host_id, rows.iter().map(|task| task.1.claim));
-        self.accounts.charge(rows.iter().map(|(front, task)| (*front, task.claim)));
+        self.accounts.charge(rows.iter().map(|(front, task)| (*front, self.lanes.weight(front.lane_id), task.claim)));
         let mut fronts = self.fronts.lock();
         for (key, from, quota) in wanted {
             let of_front = rows.iter().filter(|(front, _)| *front == key).map(|(_, task)| (task.run_key, task.claim.seq));
@@ -210,12 +210,13 @@ impl Db {
                 open.clone_from(&rest);
                 continue;
             }
-            // A tenant's n smallest lie in those n of its fronts whose first ones are smallest, as far as caps let them.
+            // The n smallest of a tenant's lanes of one weight lie in those n of its fronts whose first ones are smallest, as far as caps
+            // let them.
             firsts.sort_by_key(|front| front.places.first().copied());
             if slots.is_empty() {
-                let mut kept: HashMap<i32, usize> = HashMap::new();
+                let mut kept: HashMap<(i32, u32), usize> = HashMap::new();
                 firsts.retain(|front| {
-                    let kept = kept.entry(front.key.tenant_id).or_default();
+                    let kept = kept.entry((front.key.tenant_id, self.lanes.weight(front.key.lane_id))).or_default();
                     *kept += 1;
                     *kept <= max
                 });
@@ -226,7 +227,7 @@ impl Db {
         let mut depth = max.div_ceil(open.len().max(1)).saturating_mul(2).min(max);
         loop {
             let shown = show(conn, &open, depth).await?;
-            if let Some(quotas) = self.accounts.quotas(&shown, slots, max) {
+            if let Some(quotas) = self.accounts.quotas(&shown, slots, max, |lane_id| self.lanes.weight(lane_id)) {
                 self.close_empty(&shown);
                 return Ok(quotas.into_iter().filter_map(|(key, quota)| Some((key, *from.get(&key)?, quota))).collect());
             }
@@ -322,7 +323,7 @@ impl Db {
              claimed AS MATERIALIZED (\
                  SELECT k.seq, nextval('taskwarden.claim_token') AS token, k.lane_id, k.tenant_id, k.rank, k.run_key, t.id, t.payload, t.inputs, t.tags, \
                         t.limits, coalesce(p.attempt, 0) + 1 AS attempt, coalesce(p.max_attempts, t.max_attempts) AS max_attempts, \
-                        coalesce(p.lost, 0) AS lost, t.tenant, t.idempotency_key, coalesce(p.run_at_ms, t.run_at_ms) AS ready_at_ms \
+                        coalesce(p.lost, 0) AS lost, coalesce(p.larger_limits, false) AS larger_limits, t.tenant, t.idempotency_key, coalesce(p.run_at_ms, t.run_at_ms) AS ready_at_ms \
                  FROM taken k JOIN taskwarden.tasks t USING (seq) LEFT JOIN taskwarden.progress p USING (seq)), \
              started AS (INSERT INTO taskwarden.running (seq, token, started_at_ms, host_id, lane_id, tenant_id, attempt) \
                          SELECT seq, token, $2, $1, lane_id, tenant_id, attempt FROM claimed), \
@@ -359,6 +360,7 @@ impl Db {
             attempt: number("attempt")?,
             max_attempts: number("max_attempts")?,
             lost: number("lost")?,
+            larger_limits: row.try_get("larger_limits")?,
             tenant: tenant(row.try_get("tenant")?),
             idempotency_key: idempotency_key(row.try_get("idempotency_key")?),
             ready_at: crate::clock::UnixMs(row.try_get("ready_at_ms")?),

@@ -199,7 +199,7 @@ impl Db {
             let number = |name: &str| row.try_get::<i32, _>(name).map(|value| u32::try_from(value).unwrap_or_default());
             let way = match decide(number("attempt")?, number("max_attempts")?, number("lost")?) {
                 Next::Final(state) => Way::Final(state),
-                Next::RetryAt(at) => Way::Again(self.time.to_database(at)),
+                Next::RetryAt(at) | Next::RetryLarger(at) => Way::Again(self.time.to_database(at)),
             };
             let claim = Claim { seq: row.try_get("seq")?, token: row.try_get("token")? };
             lost.push(Settle::without_run(claim, way, Outcome::Lost, Some("the host that ran it was lost"), now_ms));

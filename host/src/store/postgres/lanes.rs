@@ -12,6 +12,7 @@ use super::sql;
 use crate::clock::UnixMs;
 use crate::store::stored::{damaged, lane_key};
 use crate::store::{Conflict, Lane, LanePatch, Result, StoreError};
+use crate::task::fair::LANE_WEIGHT_DEFAULT;
 use crate::task::{AiModel, LaneKey};
 
 /// Held while lanes are made, so that there are never more than the limit.
@@ -39,6 +40,7 @@ const ADDED_UP: [(&str, &str); 2] = [
 pub(super) struct Known {
     pub(super) paused: bool,
     pub(super) cap: Option<u32>,
+    pub(super) weight: u32,
 }
 
 #[derive(Debug, Default)]
@@ -70,6 +72,11 @@ impl LaneBook {
         self.0.read().lanes.get(&lane_id).copied()
     }
 
+    /// A lane's share against other lanes.
+    pub(super) fn weight(&self, lane_id: i32) -> u32 {
+        self.get(lane_id).map_or(LANE_WEIGHT_DEFAULT, |lane| lane.weight)
+    }
+
     /// Reads all lanes from the database.
     pub(super) async fn reload(&self, db: &Db) -> Result<()> {
         let mut tx = db.begin_read().await?;
@@ -78,9 +85,10 @@ impl LaneBook {
     }
 
     pub(super) async fn read(&self, conn: &mut PgConnection) -> Result<()> {
-        let rows = sql::query("SELECT lane_id, task_type, ai_model, paused, concurrency_cap FROM taskwarden.lanes ORDER BY lane_id")
-            .fetch_all(conn)
-            .await?;
+        let rows =
+            sql::query("SELECT lane_id, task_type, ai_model, paused, concurrency_cap, weight FROM taskwarden.lanes ORDER BY lane_id")
+                .fetch_all(conn)
+                .await?;
         let mut book = Book::default();
         for row in rows {
             let key = lane_key(row.try_get("task_type")?, row.try_get("ai_model")?);
@@ -89,7 +97,12 @@ impl LaneBook {
             // Two rows can only have the same key when one of them holds a name that had to be mended; the first one keeps it.
             book.keys.insert(lane_id, key.clone());
             book.ids.entry(key).or_insert(lane_id);
-            book.lanes.insert(lane_id, Known { paused: row.try_get("paused")?, cap: cap.and_then(|cap| u32::try_from(cap).ok()) });
+            let known = Known {
+                paused: row.try_get("paused")?,
+                cap: cap.and_then(|cap| u32::try_from(cap).ok()),
+                weight: u32::try_from(row.try_get::<i32, _>("weight")?).unwrap_or(LANE_WEIGHT_DEFAULT),
+            };
+            book.lanes.insert(lane_id, known);
         }
         *self.0.write() = book;
         Ok(())

@@ -1,12 +1,14 @@
 //! Which tasks come next, given the first ones of each front. Pure; the database only shows and takes.
 //!
-//! Tenants take turns by their passes (see [`fair`](crate::task::fair)); whose turn it is gives the task with its smallest run key.
+//! Tenants take turns by their passes (see [`fair`](crate::task::fair)); whose turn it is gives its first task in the order of
+//! [`turn`](crate::task::turn).
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
 use super::fronts::{FrontKey, Place};
 use crate::task::fair::{Account, Service};
+use crate::task::turn::Turn;
 
 /// The first tasks of a front, in order.
 #[derive(Debug)]
@@ -17,17 +19,15 @@ pub(super) struct Shown {
     pub(super) more: bool,
 }
 
-/// A tenant's fronts, the one with the smallest run key first; each by its index.
-type Turn = BinaryHeap<Reverse<(Place, usize)>>;
-
 /// How many of each front's first tasks are among the next `max`, when of each lane no more may start than `slots` says; lanes that it
-/// does not name are free. `account` and `expected` answer how a tenant stands and what a lane's next task is charged with. Nothing when
-/// more has to be shown to tell.
+/// does not name are free. `account` answers how a tenant stands, or its lanes of one weight; `weight` and `expected` what a lane weighs and
+/// what its next task is charged with. Nothing when more has to be shown to tell.
 pub(super) fn quotas(
     shown: &[Shown],
     slots: &HashMap<i32, u32>,
     max: usize,
-    account: impl Fn(i32) -> Account,
+    account: impl Fn(i32, Option<u32>) -> Account,
+    weight: impl Fn(i32) -> u32,
     expected: impl Fn(i32) -> Service,
 ) -> Option<Vec<(FrontKey, u32)>> {
     let mut left: HashMap<i32, u32> = slots.clone();
@@ -36,19 +36,20 @@ pub(super) fn quotas(
     for (index, front) in shown.iter().enumerate() {
         if let Some(first) = front.places.first() {
             let tenant = front.key.tenant_id;
-            turns.entry(tenant).or_insert_with(|| (account(tenant), Turn::new())).1.push(Reverse((*first, index)));
+            let weight = weight(front.key.lane_id);
+            let (_, turn) = turns.entry(tenant).or_insert_with(|| (account(tenant, None), Turn::default()));
+            turn.push(weight, || account(tenant, Some(weight)), *first, index);
         }
     }
-    let place = |turn: &Turn| turn.peek().map(|Reverse((first, _))| *first);
-    // Tenants by pass, then by their most urgent task.
+    // Tenants by pass, then by their next task.
     let mut tenants: BinaryHeap<Reverse<(u64, Place, i32)>> =
-        turns.iter().filter_map(|(tenant, (account, turn))| Some(Reverse((account.pass, place(turn)?, *tenant)))).collect();
+        turns.iter().filter_map(|(tenant, (account, turn))| Some(Reverse((account.pass, turn.head()?, *tenant)))).collect();
     let mut picked = 0;
     while picked < max
         && let Some(Reverse((_, _, tenant))) = tenants.pop()
     {
-        let Some((account, turn)) = turns.get_mut(&tenant) else { continue };
-        let Some(Reverse((_, index))) = turn.pop() else { continue };
+        let Some((standing, turn)) = turns.get_mut(&tenant) else { continue };
+        let Some((_, index)) = turn.pop() else { continue };
         let (Some(front), Some(count)) = (shown.get(index), taken.get_mut(index)) else { continue };
         let lane_id = front.key.lane_id;
         // A lane that is full leaves the turn, with this task in it.
@@ -56,15 +57,17 @@ pub(super) fn quotas(
             left.entry(lane_id).and_modify(|slots| *slots -= 1);
             *count += 1;
             picked += 1;
-            account.charge(expected(lane_id));
+            let (weight, expected) = (weight(lane_id), expected(lane_id));
+            standing.charge(expected);
+            turn.charge(weight, expected);
             match front.places.get(*count) {
-                Some(next) => turn.push(Reverse((*next, index))),
+                Some(next) => turn.push(weight, || account(tenant, Some(weight)), *next, index),
                 None if front.more && picked < max && left.get(&lane_id) != Some(&0) => return None,
                 None => {}
             }
         }
-        if let Some(first) = place(turn) {
-            tenants.push(Reverse((account.pass, first, tenant)));
+        if let Some(first) = turn.head() {
+            tenants.push(Reverse((standing.pass, first, tenant)));
         }
     }
     let counts = shown.iter().zip(taken).filter(|(_, count)| *count > 0);
@@ -84,7 +87,7 @@ mod tests {
     }
 
     fn pick(shown: &[Shown], slots: &HashMap<i32, u32>, max: usize) -> Option<Vec<(FrontKey, u32)>> {
-        quotas(shown, slots, max, |_| Account::default(), |_| Service::from_micros(1_000))
+        quotas(shown, slots, max, |_, _| Account::default(), |_| 1, |_| Service::from_micros(1_000))
     }
 
     #[test]
@@ -110,8 +113,23 @@ mod tests {
         let (noisy, quiet) = (key(1, 7, 2), key(1, 8, 2));
         let shown = [front(noisy, &(0..20).collect::<Vec<_>>(), false), front(quiet, &(100..120).collect::<Vec<_>>(), false)];
         assert_eq!(pick(&shown, &HashMap::new(), 8), Some(vec![(noisy, 4), (quiet, 4)]));
-        let weighted = |tenant| Account { weight: if tenant == 8 { 300 } else { 100 }, pass: 0 };
-        let picked = quotas(&shown, &HashMap::new(), 8, weighted, |_| Service::from_micros(1_000));
+        let weighted = |tenant, _| Account { weight: if tenant == 8 { 300 } else { 100 }, pass: 0 };
+        let picked = quotas(&shown, &HashMap::new(), 8, weighted, |_| 1, |_| Service::from_micros(1_000));
         assert_eq!(picked, Some(vec![(noisy, 2), (quiet, 6)]));
+    }
+
+    #[test]
+    fn lanes_take_turns_by_weight_and_those_of_one_weight_go_by_run_key() {
+        let (light, other, heavy) = (key(1, 0, 2), key(2, 0, 4), key(3, 0, 2));
+        let shown = [
+            front(light, &(0..20).collect::<Vec<_>>(), false),
+            front(other, &(-2..2).collect::<Vec<_>>(), false),
+            front(heavy, &(100..120).collect::<Vec<_>>(), false),
+        ];
+        let weight = |lane| if lane == 3 { 6 } else { 1 };
+        let account = |_, class: Option<u32>| Account { weight: class.map_or(100, |weight| if weight == 1 { 2 } else { weight }), pass: 0 };
+        // Of eight, six are the heavy lane's; the two lanes of weight 1 have two between them, and give their most urgent ones.
+        let picked = quotas(&shown, &HashMap::new(), 8, account, weight, |_| Service::from_micros(1_000));
+        assert_eq!(picked, Some(vec![(other, 2), (heavy, 6)]));
     }
 }

@@ -24,6 +24,8 @@ pub(super) struct Settle {
     pub(super) claim: Claim,
     /// The attempt ended and was not the last; or the claim is given back as if it had not been.
     pub(super) way: Way,
+    /// Whether the task has larger limits from now on.
+    pub(super) larger_limits: bool,
     pub(super) outcome: Outcome,
     pub(super) error: Option<String>,
     pub(super) receipt: Option<String>,
@@ -74,8 +76,9 @@ impl Settle {
             claim: finish.claim,
             way: match finish.next {
                 Next::Final(state) => Way::Final(state),
-                Next::RetryAt(at) => Way::Again(ms(at)),
+                Next::RetryAt(at) | Next::RetryLarger(at) => Way::Again(ms(at)),
             },
+            larger_limits: matches!(finish.next, Next::RetryLarger(_)),
             outcome: finish.outcome,
             error: finish.error.as_deref().map(text),
             receipt: json_unless(false, &finish.receipt)?,
@@ -95,6 +98,7 @@ impl Settle {
         Self {
             claim,
             way,
+            larger_limits: false,
             outcome,
             error: error.map(str::to_owned),
             receipt: None,
@@ -252,12 +256,12 @@ const SETTLE: &str = "\
     WITH gone AS (\
         DELETE FROM taskwarden.running r \
         USING unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::smallint[], $5::text[], $6::text[], $7::text[], $8::text[], \
-                     $9::bigint[], $10::bigint[], $11::bigint[], $13::int[], $14::bigint[], $15::bigint[], $16::bigint[]) \
+                     $9::bigint[], $10::bigint[], $11::bigint[], $13::int[], $14::bigint[], $15::bigint[], $16::bigint[], $19::boolean[]) \
               AS e(seq, token, way, state, outcome, error, receipt, result, started_at_ms, finished_at_ms, run_at_ms, plugin, queue_ms, run_ms, \
-                   fuel) \
+                   fuel, larger_limits) \
         WHERE r.seq = e.seq AND r.token = e.token \
         RETURNING r.seq, r.token, r.lane_id, r.tenant_id, r.attempt, r.started_at_ms AS claimed_at_ms, e.way, e.state, e.outcome, e.error, e.receipt, \
-                  e.result, e.started_at_ms, e.finished_at_ms, e.run_at_ms, e.plugin, e.queue_ms, e.run_ms, e.fuel, e.way = 0 OR r.cancel_requested AS is_over), \
+                  e.result, e.started_at_ms, e.finished_at_ms, e.run_at_ms, e.plugin, e.queue_ms, e.run_ms, e.fuel, e.larger_limits, e.way = 0 OR r.cancel_requested AS is_over), \
     over AS (\
         INSERT INTO taskwarden.done (seq, finished_at_ms, started_at_ms, attempt, state, outcome, error, receipt, result) \
         SELECT g.seq, g.finished_at_ms, \
@@ -276,13 +280,13 @@ const SETTLE: &str = "\
         ON CONFLICT (seq, attempt) DO UPDATE SET outcome = excluded.outcome, error = excluded.error, receipt = excluded.receipt, \
             started_at_ms = excluded.started_at_ms, finished_at_ms = excluded.finished_at_ms), \
     moved AS (\
-        INSERT INTO taskwarden.progress AS p (seq, run_at_ms, run_key, started_at_ms, attempt, max_attempts, lost, outcome, error, receipt) \
+        INSERT INTO taskwarden.progress AS p (seq, run_at_ms, run_key, started_at_ms, attempt, max_attempts, lost, outcome, error, receipt, larger_limits) \
         SELECT seq, run_at_ms, run_key, CASE WHEN way = 1 THEN coalesce(started_at_ms, claimed_at_ms) END, \
                CASE WHEN way = 1 THEN attempt ELSE attempt - 1 END, max_attempts, (way = 1 AND outcome = 'lost')::int, \
-               CASE WHEN way = 1 THEN outcome END, error, receipt \
+               CASE WHEN way = 1 THEN outcome END, error, receipt, larger_limits \
         FROM again WHERE way = 1 OR run_at_ms <> was_at_ms \
         ON CONFLICT (seq) DO UPDATE SET run_at_ms = excluded.run_at_ms, run_key = excluded.run_key, attempt = excluded.attempt, \
-            lost = p.lost + excluded.lost, outcome = coalesce(excluded.outcome, p.outcome), \
+            lost = p.lost + excluded.lost, larger_limits = p.larger_limits OR excluded.larger_limits, outcome = coalesce(excluded.outcome, p.outcome), \
             started_at_ms = CASE WHEN excluded.outcome IS NULL THEN p.started_at_ms ELSE excluded.started_at_ms END, \
             error = CASE WHEN excluded.outcome IS NULL THEN p.error ELSE excluded.error END, \
             receipt = CASE WHEN excluded.outcome IS NULL THEN p.receipt ELSE excluded.receipt END), \
@@ -355,6 +359,7 @@ pub(super) async fn settle(conn: &mut PgConnection, step_ms: i64, batch: &[&Sett
         .bind(figures().map(|figures| Some(whole(figures?.fuel))).collect::<Vec<_>>())
         .bind(plugins.iter().map(|(name, _)| *name).collect::<Vec<_>>())
         .bind(plugins.iter().map(|(_, version)| *version).collect::<Vec<_>>())
+        .bind(batch.iter().map(|settle| settle.larger_limits).collect::<Vec<_>>())
         .fetch_all(conn)
         .await?;
     let mut settled = Settled::default();

@@ -17,18 +17,23 @@ use super::settle::{Settle, Way};
 use super::sql;
 use crate::store::{Claim, Result};
 use crate::task::fair::{Account, Estimate, Service, Shares, WEIGHT_DEFAULT};
+use crate::task::turn::LaneShares;
 
 /// What a claim was charged with.
 #[derive(Debug, Clone, Copy)]
 struct Charge {
     lane_id: i32,
     tenant_id: i32,
+    /// Of the lane.
+    weight: u32,
     expected: Service,
 }
 
 #[derive(Debug, Default)]
 struct Books {
     shares: Shares<i32>,
+    /// Of this host alone: where each serves lanes by weight, all do together.
+    lanes: LaneShares<i32>,
     /// What tasks of each lane have cost lately, as far as this host ran them.
     estimates: HashMap<i32, Estimate>,
     charges: HashMap<Claim, Charge>,
@@ -48,9 +53,11 @@ impl Books {
 pub(super) struct Accounts(Mutex<Books>);
 
 impl Accounts {
-    /// These tenants, and no others, have something that may start now.
-    pub(super) fn gather(&self, tenants: impl Iterator<Item = i32>) {
-        self.0.lock().shares.gather(tenants);
+    /// These fronts, and no others, have something that may start now; each with the weight of its lane.
+    pub(super) fn gather(&self, open: impl Iterator<Item = (FrontKey, u32)> + Clone) {
+        let mut books = self.0.lock();
+        books.shares.gather(open.clone().map(|(key, _)| key.tenant_id));
+        books.lanes.gather(open.map(|(key, weight)| (key.tenant_id, key.lane_id, weight)));
     }
 
     pub(super) fn account(&self, tenant_id: i32) -> Account {
@@ -71,18 +78,29 @@ impl Accounts {
     }
 
     /// See [`quotas`].
-    pub(super) fn quotas(&self, shown: &[Shown], slots: &HashMap<i32, u32>, max: usize) -> Option<Vec<(FrontKey, u32)>> {
+    pub(super) fn quotas(
+        &self,
+        shown: &[Shown],
+        slots: &HashMap<i32, u32>,
+        max: usize,
+        weight: impl Fn(i32) -> u32,
+    ) -> Option<Vec<(FrontKey, u32)>> {
         let books = self.0.lock();
-        quotas(shown, slots, max, |tenant| books.shares.account(tenant), |lane| books.expected(lane))
+        let accounts = |tenant: i32, weight: Option<u32>| match weight {
+            None => books.shares.account(tenant),
+            Some(weight) => books.lanes.account(tenant, weight),
+        };
+        quotas(shown, slots, max, accounts, weight, |lane| books.expected(lane))
     }
 
     /// These tasks start.
-    pub(super) fn charge(&self, claimed: impl Iterator<Item = (FrontKey, Claim)>) {
+    pub(super) fn charge(&self, claimed: impl Iterator<Item = (FrontKey, u32, Claim)>) {
         let mut books = self.0.lock();
-        for (FrontKey { lane_id, tenant_id, .. }, claim) in claimed {
+        for (FrontKey { lane_id, tenant_id, .. }, weight, claim) in claimed {
             let expected = books.expected(lane_id);
             books.shares.charge(tenant_id, expected);
-            books.charges.insert(claim, Charge { lane_id, tenant_id, expected });
+            books.lanes.charge(tenant_id, weight, expected);
+            books.charges.insert(claim, Charge { lane_id, tenant_id, weight, expected });
         }
     }
 
@@ -90,11 +108,13 @@ impl Accounts {
     pub(super) fn settle<'a>(&self, settled: impl Iterator<Item = &'a Settle>) {
         let mut books = self.0.lock();
         for settle in settled {
-            let Some(Charge { lane_id, tenant_id, expected }) = books.charges.remove(&settle.claim) else { continue };
+            let Some(Charge { lane_id, tenant_id, weight, expected }) = books.charges.remove(&settle.claim) else { continue };
             if matches!(settle.way, Way::Back(_)) {
                 books.shares.refund(tenant_id, expected);
+                books.lanes.refund(tenant_id, weight, expected);
             } else if let Some(actual) = settle.service {
                 books.shares.settle(tenant_id, expected, actual);
+                books.lanes.settle(tenant_id, weight, expected, actual);
                 books.estimates.entry(lane_id).or_default().learn(actual);
             }
         }

@@ -10,12 +10,12 @@ use super::tx::Tx;
 use super::writer::{Verb, WriterHandle};
 use super::{SqliteAdmin, SqliteStore};
 use crate::clock::UnixMs;
-use crate::limits::LimitSet;
+use crate::limits::{LimitSetting, RetryPercent};
 use crate::store::stored::{damaged, scope_back, scope_text};
 use crate::store::{AdminStore, LimitScope, PluginArtifact, Result, TokenRecord};
 
 enum Write {
-    Limits { scope: &'static str, name: String, limits: Option<String>, now: UnixMs },
+    Limits { scope: &'static str, name: String, limits: Option<String>, retry_percent: Option<u16>, now: UnixMs },
     PutPlugin(PluginArtifact),
     RemovePlugin(String),
     PutToken { token: TokenRecord, scopes: String },
@@ -27,10 +27,11 @@ impl Verb for Write {
 
     fn apply(&self, tx: &mut Tx<'_>) -> Result<bool> {
         let changed = match self {
-            Self::Limits { scope, name, limits: Some(limits), now } => tx.execute(
-                "INSERT INTO limit_settings (scope, name, limits, updated_at_ms) VALUES (?, ?, ?, ?) \
-                 ON CONFLICT (scope, name) DO UPDATE SET limits = excluded.limits, updated_at_ms = excluded.updated_at_ms",
-                params![scope, name, limits, now.0],
+            Self::Limits { scope, name, limits: Some(limits), retry_percent, now } => tx.execute(
+                "INSERT INTO limit_settings (scope, name, limits, retry_limits_percent, updated_at_ms) VALUES (?, ?, ?, ?, ?) \
+                 ON CONFLICT (scope, name) DO UPDATE SET limits = excluded.limits, retry_limits_percent = excluded.retry_limits_percent, \
+                     updated_at_ms = excluded.updated_at_ms",
+                params![scope, name, limits, retry_percent, now.0],
             ),
             Self::Limits { scope, name, limits: None, .. } => {
                 tx.execute("DELETE FROM limit_settings WHERE scope = ? AND name = ?", params![scope, name])
@@ -76,21 +77,24 @@ impl Parts for SqliteAdmin {
 
 #[async_trait]
 impl<T: Parts> AdminStore for T {
-    async fn limit_settings(&self) -> Result<Vec<(LimitScope, LimitSet)>> {
+    async fn limit_settings(&self) -> Result<Vec<(LimitScope, LimitSetting)>> {
         let read = self.readers().run(|conn| {
-            row::all(conn, "SELECT scope, name, limits FROM limit_settings ORDER BY scope, name", [], |row| {
+            row::all(conn, "SELECT scope, name, limits, retry_limits_percent FROM limit_settings ORDER BY scope, name", [], |row| {
                 let limits = serde_json::from_str(row::text(row, "limits")?).map_err(|error| damaged("a limit setting", error))?;
-                Ok((scope_back(row::text(row, "scope")?, row.get("name")?)?, limits))
+                let percent: Option<u32> = row.get("retry_limits_percent")?;
+                let retry_percent = percent.and_then(|percent| RetryPercent::new(u64::from(percent)));
+                Ok((scope_back(row::text(row, "scope")?, row.get("name")?)?, LimitSetting { limits, retry_percent }))
             })
         });
         read.await
     }
 
-    async fn set_limits(&self, scope: LimitScope, limits: LimitSet, now: UnixMs) -> Result<()> {
+    async fn set_limits(&self, scope: LimitScope, setting: LimitSetting, now: UnixMs) -> Result<()> {
         let (scope, name) = scope_text(scope);
-        let text = serde_json::to_string(&limits).map_err(|error| damaged("a limit setting", error))?;
-        let limits = (!limits.is_empty()).then_some(text);
-        self.writer().run(Write::Limits { scope, name, limits, now }).await?;
+        let text = serde_json::to_string(&setting.limits).map_err(|error| damaged("a limit setting", error))?;
+        let limits = (!setting.is_empty()).then_some(text);
+        let retry_percent = setting.retry_percent.map(RetryPercent::get);
+        self.writer().run(Write::Limits { scope, name, limits, retry_percent, now }).await?;
         Ok(())
     }
 

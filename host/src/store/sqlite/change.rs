@@ -97,7 +97,7 @@ impl Verb for Retry {
         )?;
         // Attempts keep counting, so that logs and earlier attempts stay apart; the full set is granted on top.
         tx.execute(
-            "UPDATE execution_tasks SET finished_at_ms = NULL, lost = 0, max_attempts = attempt + attempts_base WHERE seq = ?",
+            "UPDATE execution_tasks SET finished_at_ms = NULL, lost = 0, larger_limits = 0, max_attempts = attempt + attempts_base WHERE seq = ?",
             [task.seq],
         )?;
         let requeue = Requeue {
@@ -106,6 +106,7 @@ impl Verb for Retry {
             run_at_ms: self.now.0,
             run_key: run_key(self.now, task.priority, tx.rules.priority_step),
             ended: None,
+            larger_limits: false,
         };
         tx.requeue(task.flow, &requeue)?;
         Ok(RetryAnswer::Queued)

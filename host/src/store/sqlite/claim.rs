@@ -67,7 +67,7 @@ fn start(tx: &mut Tx<'_>, request: &ClaimRequest, picked: &[Pick]) -> Result<Vec
     let host_id = host(tx, &request.host, request.now)?;
     let mut update = tx.conn.prepare_cached(
         "UPDATE OR FAIL execution_tasks SET state = 'running', attempt = attempt + 1, started_at_ms = ? WHERE seq = ? \
-         RETURNING id, priority, payload, inputs, tags, limits, attempt, max_attempts, lost, tenant, idempotency_key, run_at_ms",
+         RETURNING id, priority, payload, inputs, tags, limits, attempt, max_attempts, lost, larger_limits, tenant, idempotency_key, run_at_ms",
     )?;
     let mut insert = tx.conn.prepare_cached("INSERT OR FAIL INTO running (seq, token, host_id) VALUES (?, ?, ?)")?;
     let mut tasks = Vec::with_capacity(picked.len());
@@ -110,6 +110,7 @@ fn claimed(row: &Row<'_>, claim: Claim, lane: LaneKey, run_key: i64) -> Result<C
         attempt: row.get("attempt")?,
         max_attempts: row.get("max_attempts")?,
         lost: row.get("lost")?,
+        larger_limits: row.get("larger_limits")?,
         tenant: row::tenant(row::text_or_null(row, "tenant")?),
         idempotency_key: row::idempotency_key(row::text_or_null(row, "idempotency_key")?),
         ready_at: UnixMs(row.get("run_at_ms")?),

@@ -68,11 +68,12 @@ pub(super) fn settle(tx: &mut Tx<'_>, seq: i64, task: &RunningTask, next: Next, 
     tx.stats.count(task.lane_id, ended);
     match next {
         Next::Final(state) => tx.end(seq, task.attempt, state, ended),
-        Next::RetryAt(_) if task.cancel_requested => tx.end(seq, task.attempt, TaskState::Cancelled, ended),
-        Next::RetryAt(at) => {
+        Next::RetryAt(_) | Next::RetryLarger(_) if task.cancel_requested => tx.end(seq, task.attempt, TaskState::Cancelled, ended),
+        Next::RetryAt(at) | Next::RetryLarger(at) => {
             let state = if at.0 > ended.finished_at_ms { TaskState::Scheduled } else { TaskState::Queued };
             let run_key = run_key(at, task.priority, tx.rules.priority_step);
-            let requeue = Requeue { seq, state, run_at_ms: at.0, run_key, ended: Some((task.attempt, ended)) };
+            let larger_limits = matches!(next, Next::RetryLarger(_));
+            let requeue = Requeue { seq, state, run_at_ms: at.0, run_key, ended: Some((task.attempt, ended)), larger_limits };
             tx.requeue((task.lane_id, task.tenant_id), &requeue)
         }
     }
@@ -105,7 +106,7 @@ impl Verb for GiveBack {
             } else {
                 let run_key = run_key(self.run_at, task.priority, tx.rules.priority_step);
                 let state = if self.run_at > self.now { TaskState::Scheduled } else { TaskState::Queued };
-                let requeue = Requeue { seq, state, run_at_ms: self.run_at.0, run_key, ended: None };
+                let requeue = Requeue { seq, state, run_at_ms: self.run_at.0, run_key, ended: None, larger_limits: false };
                 tx.requeue((task.lane_id, task.tenant_id), &requeue)?;
             }
         }

@@ -9,7 +9,8 @@ use rusqlite::Connection;
 use super::row;
 use crate::store::stored::damaged;
 use crate::store::{Claim, Lane, Result};
-use crate::task::fair::{Account, Estimate, Service, Shares};
+use crate::task::fair::{Account, Estimate, LANE_WEIGHT_DEFAULT, Service, Shares};
+use crate::task::turn::LaneShares;
 use crate::task::{LaneKey, Priority, TaskId, Tenant};
 
 /// A lane as the writer needs it.
@@ -73,6 +74,8 @@ pub(super) struct Mirror {
     pub(super) flows: BTreeMap<Flow, u64>,
     tenant_ids: HashMap<Box<str>, i64>,
     pub(super) shares: Shares<i64>,
+    /// Not in the database: after a start or a rollback lanes stand alike.
+    pub(super) lane_shares: LaneShares<i64>,
     /// Tenants whose account differs from that in the table.
     pub(super) tenants_dirty: BTreeSet<i64>,
     pub(super) hosts: HashMap<i64, HostState>,
@@ -198,10 +201,24 @@ impl Mirror {
         }
     }
 
-    /// A task of this lane and tenant starts: what it is expected to cost, charged to its tenant.
+    /// A lane's share against other lanes.
+    pub(super) fn lane_weight(&self, lane_id: i64) -> u32 {
+        self.lanes.get(&lane_id).map_or(LANE_WEIGHT_DEFAULT, |lane| lane.weight)
+    }
+
+    /// These flows have something that may start now, and no others.
+    pub(super) fn gather(&mut self, open: impl Iterator<Item = Flow> + Clone) {
+        self.shares.gather(open.clone().map(|(_, tenant_id)| tenant_id));
+        let lanes = &self.lanes;
+        let weight = |lane_id: i64| lanes.get(&lane_id).map_or(LANE_WEIGHT_DEFAULT, |lane| lane.weight);
+        self.lane_shares.gather(open.map(|(lane_id, tenant_id)| (tenant_id, lane_id, weight(lane_id))));
+    }
+
+    /// A task of this lane and tenant starts: what it is expected to cost, charged to its tenant and to lanes of that weight.
     pub(super) fn charge(&mut self, flow: Flow) -> Service {
         let expected = self.lanes.get(&flow.0).map_or_else(|| Estimate::default().next(), |lane| lane.estimate.next());
         self.shares.charge(flow.1, expected);
+        self.lane_shares.charge(flow.1, self.lane_weight(flow.0), expected);
         self.tenants_dirty.insert(flow.1);
         expected
     }
@@ -209,12 +226,14 @@ impl Mirror {
     /// A task that was charged for did not run.
     pub(super) fn refund(&mut self, task: &RunningTask) {
         self.shares.refund(task.tenant_id, task.expected);
+        self.lane_shares.refund(task.tenant_id, self.lane_weight(task.lane_id), task.expected);
         self.tenants_dirty.insert(task.tenant_id);
     }
 
     /// A task has ended and cost this much.
     pub(super) fn settle(&mut self, task: &RunningTask, actual: Service) {
         self.shares.settle(task.tenant_id, task.expected, actual);
+        self.lane_shares.settle(task.tenant_id, self.lane_weight(task.lane_id), task.expected, actual);
         self.tenants_dirty.insert(task.tenant_id);
         if let Some(lane) = self.lanes.get_mut(&task.lane_id) {
             lane.estimate.learn(actual);

@@ -1,8 +1,8 @@
 //! Which of the ready tasks start next.
 //!
 //! Tasks wait in flows, one for each lane and tenant, each in the order of its run keys. Tenants take turns by their passes (see
-//! [`fair`](crate::task::fair)); whose turn it is gives the task with its smallest run key, from those of its flows whose lane may still start
-//! something. Flows that may not are never looked at: a million tasks in a paused lane cost nothing.
+//! [`fair`](crate::task::fair)); whose turn it is gives the first task of those of its flows whose lane may still start something, in the order
+//! of [`turn`](crate::task::turn). Flows that may not are never looked at: a million tasks in a paused lane cost nothing.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -14,6 +14,7 @@ use super::row;
 use super::tx::Tx;
 use crate::store::Result;
 use crate::task::fair::Service;
+use crate::task::turn::{Place, Turn};
 
 /// When more flows than this could start something, only their first tasks are read to begin with.
 const FLOWS_READ_DEEP: usize = 16;
@@ -60,11 +61,7 @@ impl Front {
     }
 }
 
-/// Run key and number of a task: the order within a tenant.
-type Place = (i64, i64);
-/// A tenant's fronts, the one with the smallest run key first; each by its index.
-type Turn = BinaryHeap<Reverse<(Place, usize)>>;
-/// Tenants by pass, then by their most urgent task.
+/// Tenants by pass, then by their next task.
 type Turns = BinaryHeap<Reverse<(u64, Place, i64)>>;
 
 /// At most `max` tasks that start now, in the order in which they were picked, taken out of `ready`.
@@ -75,18 +72,19 @@ pub(super) fn pick(tx: &mut Tx<'_>, max: u32) -> Result<Vec<Pick>> {
     let mut turns: HashMap<i64, Turn> = HashMap::new();
     for (index, front) in fronts.iter_mut().enumerate() {
         if let Some(first) = front.next(tx.conn)? {
-            turns.entry(front.flow.1).or_default().push(Reverse((first, index)));
+            let (lane_id, tenant_id) = front.flow;
+            let weight = tx.mirror.lane_weight(lane_id);
+            turns.entry(tenant_id).or_default().push(weight, || tx.mirror.lane_shares.account(tenant_id, weight), first, index);
         }
     }
-    let head = |turn: &Turn| turn.peek().map(|Reverse((first, _))| *first);
     let mut tenants: Turns =
-        turns.iter().filter_map(|(tenant, turn)| Some(Reverse((tx.mirror.shares.pass(*tenant), head(turn)?, *tenant)))).collect();
+        turns.iter().filter_map(|(tenant, turn)| Some(Reverse((tx.mirror.shares.pass(*tenant), turn.head()?, *tenant)))).collect();
     let mut picked = Vec::with_capacity(max.min(1024));
     while picked.len() < max
         && let Some(Reverse((pass, _, tenant))) = tenants.pop()
     {
         let Some(turn) = turns.get_mut(&tenant) else { continue };
-        let Some(Reverse(((run_key, seq), index))) = turn.pop() else { continue };
+        let Some(((run_key, seq), index)) = turn.pop() else { continue };
         let Some(front) = fronts.get_mut(index) else { continue };
         let mut pass = pass;
         // A lane that is full by now leaves the turn, with this task in it.
@@ -94,15 +92,17 @@ pub(super) fn pick(tx: &mut Tx<'_>, max: u32) -> Result<Vec<Pick>> {
             *left -= 1;
             front.taken += 1;
             let expected = tx.mirror.charge(front.flow);
+            let weight = tx.mirror.lane_weight(front.flow.0);
+            turn.charge(weight, expected);
             picked.push(Pick { run_key, seq, flow: front.flow, expected });
             pass = tx.mirror.shares.pass(tenant);
             if picked.len() < max
                 && let Some(next) = front.next(tx.conn)?
             {
-                turn.push(Reverse((next, index)));
+                turn.push(weight, || tx.mirror.lane_shares.account(tenant, weight), next, index);
             }
         }
-        if let Some(head) = head(turn) {
+        if let Some(head) = turn.head() {
             tenants.push(Reverse((pass, head, tenant)));
         }
     }
@@ -120,7 +120,7 @@ fn fronts(tx: &mut Tx<'_>, max: usize, slots: &mut HashMap<i64, u32>) -> Result<
             fronts.push(Front { flow: *flow, tasks: Vec::new(), asked: 0, taken: 0 });
         }
     }
-    tx.mirror.shares.gather(fronts.iter().map(|front| front.flow.1));
+    tx.mirror.gather(fronts.iter().map(|front| front.flow));
     if fronts.len() > FLOWS_READ_DEEP {
         // A round of `max` picks gets no further than to the `max` tenants whose turn is next.
         let mut passes: Vec<(u64, i64)> = fronts.iter().map(|front| (tx.mirror.shares.pass(front.flow.1), front.flow.1)).collect();
@@ -130,11 +130,11 @@ fn fronts(tx: &mut Tx<'_>, max: usize, slots: &mut HashMap<i64, u32>) -> Result<
             fronts.retain(|front| (tx.mirror.shares.pass(front.flow.1), front.flow.1) <= *last);
         }
         fronts.iter_mut().try_for_each(|front| front.read(tx.conn, 1))?;
-        // A tenant's n smallest keys lie in those n of its flows whose first keys are smallest.
-        let mut left: HashMap<i64, usize> = HashMap::new();
+        // The n smallest keys of a tenant's lanes of one weight lie in those n of its flows whose first keys are smallest.
+        let mut left: HashMap<(i64, u32), usize> = HashMap::new();
         fronts.sort_by_key(|front| front.tasks.first().copied().unwrap_or((i64::MAX, i64::MAX)));
         fronts.retain(|front| {
-            let kept = left.entry(front.flow.1).or_default();
+            let kept = left.entry((front.flow.1, tx.mirror.lane_weight(front.flow.0))).or_default();
             *kept += 1;
             *kept <= max
         });

@@ -7,7 +7,7 @@ use super::mirror::{Flow, LaneState, Mirror, NOBODY};
 use super::prepared::{Ended, Prepared};
 use super::stats::StatsDelta;
 use crate::store::{Conflict, Result, StoreError};
-use crate::task::fair::{Account, Estimate};
+use crate::task::fair::{Account, Estimate, LANE_WEIGHT_DEFAULT};
 use crate::task::{AiModel, LaneKey, TaskState};
 
 /// What a store is opened with that a transaction has to know.
@@ -37,6 +37,8 @@ pub(super) struct Requeue<'a> {
     pub(super) run_key: i64,
     /// The attempt that ended, when one did.
     pub(super) ended: Option<(u32, &'a Ended)>,
+    /// Whether it has larger limits from now on.
+    pub(super) larger_limits: bool,
 }
 
 /// The transaction, seen by the verbs that run in it.
@@ -132,7 +134,7 @@ impl Tx<'_> {
                 )?;
                 self.execute(
                     "UPDATE OR FAIL execution_tasks SET state = ?1, run_at_ms = ?2, run_key = ?3, outcome = ?4, error = ?5, receipt = ?6, \
-                     started_at_ms = coalesce(?7, started_at_ms), lost = lost + (?4 = 'lost') WHERE seq = ?8",
+                     started_at_ms = coalesce(?7, started_at_ms), lost = lost + (?4 = 'lost'), larger_limits = larger_limits OR ?9 WHERE seq = ?8",
                     params![
                         back.state.name(),
                         back.run_at_ms,
@@ -141,7 +143,8 @@ impl Tx<'_> {
                         ended.error,
                         ended.receipt,
                         ended.started_at_ms,
-                        back.seq
+                        back.seq,
+                        back.larger_limits
                     ],
                 )?
             }
@@ -203,7 +206,7 @@ impl Tx<'_> {
             key: key.clone(),
             paused: false,
             concurrency_cap: None,
-            weight: 1,
+            weight: LANE_WEIGHT_DEFAULT,
             queued: 0,
             scheduled: 0,
             running: 0,

@@ -36,6 +36,8 @@ enum Payload {
     Sleep {},
     /// How many random bytes it got.
     Random { bytes: u64 },
+    /// Moves so many bytes in one of the ways there are, with a file named `moved` below the first directory; looks at none of them.
+    Move { how: String, bytes: u64 },
     /// Looks up a host's address.
     Resolve { name: String },
 }
@@ -95,6 +97,10 @@ fn follow(payload: Payload) -> Result<serde_json::Value, String> {
             true.into()
         }
         Payload::Random { bytes } => wasi::random::random::get_random_bytes(bytes).len().into(),
+        Payload::Move { how, bytes } => {
+            let file = root()?.open_at(PathFlags::empty(), "moved", OpenFlags::CREATE, DescriptorFlags::READ | DescriptorFlags::WRITE);
+            moved(&file.map_err(refused)?, &how, bytes)?.into()
+        }
         Payload::Resolve { name } => {
             let network = wasi::sockets::instance_network::instance_network();
             match wasi::sockets::ip_name_lookup::resolve_addresses(&network, &name) {
@@ -108,4 +114,37 @@ fn follow(payload: Payload) -> Result<serde_json::Value, String> {
 fn root() -> Result<Descriptor, String> {
     let first = wasi::filesystem::preopens::get_directories().into_iter().next();
     first.map(|(directory, _)| directory).ok_or_else(|| "no directory was granted".to_owned())
+}
+
+/// What the standard allows in one blocking write.
+const CHUNK: u64 = 4_096;
+
+/// The most that is moved in one way.
+const BYTES_MAX: usize = 64 << 10;
+
+/// How many bytes were moved.
+fn moved(file: &Descriptor, how: &str, bytes: u64) -> Result<u64, String> {
+    let (code, closed) = (|code: ErrorCode| code.name().to_owned(), |_| "the stream is closed".to_owned());
+    let (from, to) = (file.read_via_stream(0).map_err(code)?, file.write_via_stream(0).map_err(code)?);
+    let in_chunks = |step: &dyn Fn(u64) -> Result<u64, String>| {
+        let mut done = 0;
+        while done < bytes {
+            done += step((bytes - done).min(CHUNK))?;
+        }
+        Ok(done)
+    };
+    // As large whatever is asked for, so that making it costs the same.
+    let zeroes = vec![0; BYTES_MAX];
+    let some = |len: u64| zeroes.get(..usize::try_from(len).unwrap_or(usize::MAX)).ok_or("too much for one move");
+    match how {
+        "write" => file.write(some(bytes)?, 0).map_err(code),
+        "read" => Ok(file.read(bytes, 0).map_err(code)?.0.len() as u64),
+        "write stream" => in_chunks(&|len| to.blocking_write_and_flush(some(len)?).map_err(closed).map(|()| len)),
+        "write zeroes" => in_chunks(&|len| to.blocking_write_zeroes_and_flush(len).map_err(closed).map(|()| len)),
+        "read stream" => in_chunks(&|len| Ok(from.blocking_read(len).map_err(closed)?.len() as u64)),
+        "skip" => in_chunks(&|len| from.blocking_skip(len).map_err(closed)),
+        "splice" => in_chunks(&|len| to.blocking_splice(&from, len).map_err(closed)),
+        "random" => Ok(wasi::random::random::get_random_bytes(bytes).len() as u64),
+        other => Err(format!("there is no way {other:?} to move bytes")),
+    }
 }
