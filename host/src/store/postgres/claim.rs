@@ -224,14 +224,22 @@ impl Db {
             open = firsts.into_iter().filter_map(|front| Some((front.key, *from.get(&front.key)?))).collect();
             break;
         }
-        let mut depth = max.div_ceil(open.len().max(1)).saturating_mul(2).min(max);
+        let depth = max.div_ceil(open.len().max(1)).saturating_mul(2).min(max);
+        let mut shown = show(conn, &open, depth).await?;
         loop {
-            let shown = show(conn, &open, depth).await?;
-            if let Some(quotas) = self.accounts.quotas(&shown, slots, max, |lane_id| self.lanes.weight(lane_id)) {
-                self.close_empty(&shown);
-                return Ok(quotas.into_iter().filter_map(|(key, quota)| Some((key, *from.get(&key)?, quota))).collect());
+            match self.accounts.quotas(&shown, slots, max, |lane_id| self.lanes.weight(lane_id)) {
+                Ok(quotas) => {
+                    self.close_empty(&shown);
+                    return Ok(quotas.into_iter().filter_map(|(key, quota)| Some((key, *from.get(&key)?, quota))).collect());
+                }
+                // All that a claim can take, so that each front is shown again at most once.
+                Err(key) => {
+                    let further = from.get(&key).map(|place| (key, *place));
+                    let further = show(conn, further.as_slice(), max).await?;
+                    shown.retain(|front| front.key != key);
+                    shown.extend(further);
+                }
             }
-            depth = depth.saturating_mul(2);
         }
     }
 

@@ -21,7 +21,10 @@ pub(super) struct Shown {
 
 /// How many of each front's first tasks are among the next `max`, when of each lane no more may start than `slots` says; lanes that it
 /// does not name are free. `account` answers how a tenant stands, or its lanes of one weight; `weight` and `expected` what a lane weighs and
-/// what its next task is charged with. Nothing when more has to be shown to tell.
+/// what its next task is charged with.
+///
+/// # Errors
+/// The front of which more has to be shown to tell.
 pub(super) fn quotas(
     shown: &[Shown],
     slots: &HashMap<i32, u32>,
@@ -29,7 +32,7 @@ pub(super) fn quotas(
     account: impl Fn(i32, Option<u32>) -> Account,
     weight: impl Fn(i32) -> u32,
     expected: impl Fn(i32) -> Service,
-) -> Option<Vec<(FrontKey, u32)>> {
+) -> Result<Vec<(FrontKey, u32)>, FrontKey> {
     let mut left: HashMap<i32, u32> = slots.clone();
     let mut taken = vec![0_usize; shown.len()];
     let mut turns: HashMap<i32, (Account, Turn)> = HashMap::new();
@@ -62,7 +65,7 @@ pub(super) fn quotas(
             turn.charge(weight, expected);
             match front.places.get(*count) {
                 Some(next) => turn.push(weight, || account(tenant, Some(weight)), *next, index),
-                None if front.more && picked < max && left.get(&lane_id) != Some(&0) => return None,
+                None if front.more && picked < max && left.get(&lane_id) != Some(&0) => return Err(front.key),
                 None => {}
             }
         }
@@ -71,7 +74,7 @@ pub(super) fn quotas(
         }
     }
     let counts = shown.iter().zip(taken).filter(|(_, count)| *count > 0);
-    Some(counts.map(|(front, count)| (front.key, u32::try_from(count).unwrap_or(u32::MAX))).collect())
+    Ok(counts.map(|(front, count)| (front.key, u32::try_from(count).unwrap_or(u32::MAX))).collect())
 }
 
 #[cfg(test)]
@@ -86,7 +89,7 @@ mod tests {
         Shown { key, places: run_keys.iter().map(|run_key| (*run_key, 0)).collect(), more }
     }
 
-    fn pick(shown: &[Shown], slots: &HashMap<i32, u32>, max: usize) -> Option<Vec<(FrontKey, u32)>> {
+    fn pick(shown: &[Shown], slots: &HashMap<i32, u32>, max: usize) -> Result<Vec<(FrontKey, u32)>, FrontKey> {
         quotas(shown, slots, max, |_, _| Account::default(), |_| 1, |_| Service::from_micros(1_000))
     }
 
@@ -94,28 +97,28 @@ mod tests {
     fn the_smallest_over_all_fronts_of_a_tenant_are_counted() {
         let (low, high, other) = (key(1, 0, 2), key(1, 0, 3), key(2, 0, 2));
         let shown = [front(low, &[1, 5, 9], false), front(high, &[2, 3], false), front(other, &[4], false)];
-        assert_eq!(pick(&shown, &HashMap::new(), 4), Some(vec![(low, 1), (high, 2), (other, 1)]));
-        assert_eq!(pick(&shown, &HashMap::from([(1, 2)]), 9), Some(vec![(low, 1), (high, 1), (other, 1)]), "a cap of two");
-        assert_eq!(pick(&shown, &HashMap::from([(1, 0)]), 9), Some(vec![(other, 1)]));
+        assert_eq!(pick(&shown, &HashMap::new(), 4), Ok(vec![(low, 1), (high, 2), (other, 1)]));
+        assert_eq!(pick(&shown, &HashMap::from([(1, 2)]), 9), Ok(vec![(low, 1), (high, 1), (other, 1)]), "a cap of two");
+        assert_eq!(pick(&shown, &HashMap::from([(1, 0)]), 9), Ok(vec![(other, 1)]));
     }
 
     #[test]
     fn a_front_that_was_not_shown_far_enough_has_to_be_shown_again() {
         let (one, other) = (key(1, 0, 2), key(2, 0, 2));
         let shown = [front(one, &[1, 2], true), front(other, &[9], true)];
-        assert_eq!(pick(&shown, &HashMap::new(), 3), None);
-        assert_eq!(pick(&shown, &HashMap::new(), 2), Some(vec![(one, 2)]));
-        assert_eq!(pick(&shown, &HashMap::from([(1, 2)]), 3), Some(vec![(one, 2), (other, 1)]), "full before it is empty");
+        assert_eq!(pick(&shown, &HashMap::new(), 3), Err(one));
+        assert_eq!(pick(&shown, &HashMap::new(), 2), Ok(vec![(one, 2)]));
+        assert_eq!(pick(&shown, &HashMap::from([(1, 2)]), 3), Ok(vec![(one, 2), (other, 1)]), "full before it is empty");
     }
 
     #[test]
     fn tenants_take_turns_by_weight_whatever_their_run_keys() {
         let (noisy, quiet) = (key(1, 7, 2), key(1, 8, 2));
         let shown = [front(noisy, &(0..20).collect::<Vec<_>>(), false), front(quiet, &(100..120).collect::<Vec<_>>(), false)];
-        assert_eq!(pick(&shown, &HashMap::new(), 8), Some(vec![(noisy, 4), (quiet, 4)]));
+        assert_eq!(pick(&shown, &HashMap::new(), 8), Ok(vec![(noisy, 4), (quiet, 4)]));
         let weighted = |tenant, _| Account { weight: if tenant == 8 { 300 } else { 100 }, pass: 0 };
         let picked = quotas(&shown, &HashMap::new(), 8, weighted, |_| 1, |_| Service::from_micros(1_000));
-        assert_eq!(picked, Some(vec![(noisy, 2), (quiet, 6)]));
+        assert_eq!(picked, Ok(vec![(noisy, 2), (quiet, 6)]));
     }
 
     #[test]
@@ -130,6 +133,6 @@ mod tests {
         let account = |_, class: Option<u32>| Account { weight: class.map_or(100, |weight| if weight == 1 { 2 } else { weight }), pass: 0 };
         // Of eight, six are the heavy lane's; the two lanes of weight 1 have two between them, and give their most urgent ones.
         let picked = quotas(&shown, &HashMap::new(), 8, account, weight, |_| Service::from_micros(1_000));
-        assert_eq!(picked, Some(vec![(other, 2), (heavy, 6)]));
+        assert_eq!(picked, Ok(vec![(other, 2), (heavy, 6)]));
     }
 }

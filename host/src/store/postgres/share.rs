@@ -84,7 +84,7 @@ impl Accounts {
         slots: &HashMap<i32, u32>,
         max: usize,
         weight: impl Fn(i32) -> u32,
-    ) -> Option<Vec<(FrontKey, u32)>> {
+    ) -> std::result::Result<Vec<(FrontKey, u32)>, FrontKey> {
         let books = self.0.lock();
         let accounts = |tenant: i32, weight: Option<u32>| match weight {
             None => books.shares.account(tenant),
