@@ -21,8 +21,10 @@ use crate::{Bench, row, table, throughput};
 
 const ROUNDS: usize = 3;
 const TASKS: usize = 100_000;
-/// Tasks in one submission, and in one claim.
+/// Tasks in one submission.
 const BATCH: usize = 500;
+/// Tasks in one claim, and in one batch of ends.
+const CLAIM: usize = 2_000;
 const SUBMITTERS: usize = 4;
 /// Batches of ends on their way at once, as a host with many slots has them.
 const ENDING: usize = 4;
@@ -142,7 +144,7 @@ async fn drain(store: &Arc<dyn Store>, tasks: usize) -> anyhow::Result<f64> {
     let clock = SystemClock::new();
     let (mut done, mut ending) = (0, JoinSet::new());
     while done < tasks {
-        let request = ClaimRequest { host: "bench".into(), now: clock.now(), max_tasks: u32::try_from(BATCH)? };
+        let request = ClaimRequest { host: "bench".into(), now: clock.now(), max_tasks: u32::try_from(CLAIM)? };
         let claimed = store.claim(request).await?.tasks;
         if claimed.is_empty() {
             break;
@@ -186,7 +188,7 @@ async fn all_rates(store: &Arc<dyn Store>, title: &str) -> anyhow::Result<()> {
     }
     table::print(
         &format!(
-            "{title}: {TASKS} no-op tasks with result and receipt, {SUBMITTERS} submitters and one claimer, batches of {BATCH}, median of {ROUNDS}"
+            "{title}: {TASKS} no-op tasks with result and receipt, {SUBMITTERS} submitters of batches of {BATCH}, one claimer of {CLAIM} at a time, median of {ROUNDS}"
         ),
         &rows,
     );
@@ -299,7 +301,7 @@ pub(crate) fn flat() -> anyhow::Result<()> {
             let rate = table::median(database.rates);
             rows.push(row![database.name, table::per_second(rate), format!("{:.2}", rate / first), shown.join(" ")]);
         }
-        table::print(&format!("(pg-flat) claim {BATCH} and finish, {TASKS} tasks a round, median of {FLAT_ROUNDS} rounds"), &rows);
+        table::print(&format!("(pg-flat) claim {CLAIM} and finish, {TASKS} tasks a round, median of {FLAT_ROUNDS} rounds"), &rows);
         Ok(())
     })
 }

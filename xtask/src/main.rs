@@ -6,6 +6,7 @@ mod demo;
 mod foreign;
 mod guests;
 mod host;
+mod peers;
 mod postgres;
 mod process;
 mod soak;
@@ -13,6 +14,7 @@ mod test;
 mod toolchain;
 mod workspace;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use workspace::Workspace;
@@ -25,6 +27,7 @@ cargo xtask foreign-guests     build and run the guests in JavaScript and Python
 cargo xtask dist               a release binary with the plugins inside
 cargo xtask soak [SECONDS [SEED]]  hosts and databases that fail in every way under a load, and a reckoning of what was promised
 cargo xtask bench [PART…]      what the host costs: dispatch, throughput, latency, flood, fuel, pg; pg-flat by name only
+cargo xtask peers FOLDER       the queue beside other queues, which are installed into FOLDER
 ";
 
 fn main() -> ExitCode {
@@ -60,6 +63,7 @@ fn run(arguments: &[String]) -> anyhow::Result<()> {
             demo::run(&host)
         }
         ["bench", parts @ ..] => bench::run(&Workspace::find()?, parts),
+        ["peers", folder, options @ ..] => peers::run(&Workspace::find()?, Path::new(folder), options),
         ["soak", words @ ..] => {
             let options = soak::Options::parse(words)?;
             let workspace = Workspace::find()?;
