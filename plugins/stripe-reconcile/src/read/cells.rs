@@ -5,7 +5,7 @@ use taskwarden_money::{Currency, Separator, parse_major, parse_minor};
 use super::{Bad, Reading};
 use crate::rows::{Scope, Status};
 use crate::store::Name;
-use crate::text::{ABSENT, Columns, HeaderError, Moment, Record, parse_moment};
+use crate::text::{ABSENT, Columns, HeaderError, IdCell, Memo, Moment, Record, parse_moment};
 
 /// An amount of money in one of two columns: in minor units as the API writes it, or in major units as reports do.
 #[derive(Clone, Copy)]
@@ -62,6 +62,7 @@ pub(crate) struct Common {
     currency: usize,
     account: usize,
     livemode: usize,
+    known_currency: Memo<(Currency, u8)>,
 }
 
 impl Common {
@@ -70,14 +71,17 @@ impl Common {
             currency: columns.need(&["currency"])?,
             account: columns.find(&["account", "account_id", "stripe_account"]),
             livemode: columns.find(&["livemode"]),
+            known_currency: Memo::default(),
         })
     }
 
     pub(crate) fn currency(&self, record: Record<'_>, reading: &mut Reading<'_>) -> Result<(Currency, u8), Bad> {
         let cell = record.cell(self.currency);
-        let currency = Currency::parse(cell).map_err(|error| Bad::new("currency", error, cell))?;
-        let number = reading.book.currencies.add(currency).ok_or_else(|| Bad::new("currency", "is the 257th currency", cell))?;
-        Ok((currency, number))
+        self.known_currency.get(cell, || {
+            let currency = Currency::parse(cell).map_err(|error| Bad::new("currency", error, cell))?;
+            let number = reading.book.currencies.add(currency).ok_or_else(|| Bad::new("currency", "is the 257th currency", cell))?;
+            Ok((currency, number))
+        })
     }
 
     pub(crate) fn scope(&self, record: Record<'_>, reading: &mut Reading<'_>) -> Result<u8, Bad> {
@@ -112,7 +116,19 @@ pub(crate) fn utc_moment(column: &'static str, cell: &[u8]) -> Result<Moment, Ba
 }
 
 pub(crate) fn name(column: &'static str, cell: &[u8], reading: &mut Reading<'_>) -> Result<Name, Bad> {
+    if cell.is_empty() {
+        return Ok(Name::NONE);
+    }
     reading.book.names.add(cell).map_err(|error| Bad::new(column, error.reason(), cell))
+}
+
+/// The name of a cell that was looked ahead at.
+pub(crate) fn id(column: &'static str, cell: IdCell<'_>, reading: &mut Reading<'_>) -> Result<Name, Bad> {
+    if cell.is_empty() {
+        return Ok(Name::NONE);
+    }
+    let Some(lookup) = cell.lookup else { return name(column, cell.text, reading) };
+    reading.book.names.add_at(cell.text, lookup).map_err(|error| Bad::new(column, error.reason(), cell.text))
 }
 
 pub(crate) fn status(cell: &[u8]) -> Result<Status, Bad> {

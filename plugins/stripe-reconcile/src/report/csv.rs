@@ -131,7 +131,7 @@ pub(crate) fn write_matches(context: &Context<'_>, settled: &Settled, mut out: i
     out.flush()
 }
 
-/// Looks ahead at the rows and ids of the next findings, which lie all over memory: see [`crate::store::Names::warm`].
+/// Looks ahead at the rows and ids of the next findings, which lie all over memory: see [`crate::store::Names::look_ahead`].
 fn warm(context: &Context<'_>, settled: &Settled, next: &[u32]) {
     let findings = || next.iter().take(WARM_FINDINGS).filter_map(|at| settled.findings.all.get(*at));
     let mut places = Vec::with_capacity(WARM_FINDINGS);
