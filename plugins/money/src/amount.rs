@@ -43,6 +43,7 @@ pub enum AmountError {
 ///
 /// # Errors
 /// When the text is not exactly that. Nothing is rounded and nothing is guessed.
+#[inline]
 pub fn parse_minor(text: &[u8]) -> Result<i64, AmountError> {
     let (negative, digits) = split_sign(text)?;
     let read = if digits.len() <= 18 { short(negative, digits) } else { signed(negative, digits, 0, 0) };
@@ -83,6 +84,7 @@ pub fn show_major(minor: i64, decimals: u32) -> String {
     if decimals == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
 }
 
+#[inline]
 fn split_sign(text: &[u8]) -> Result<(bool, &[u8]), AmountError> {
     let (negative, digits) = match text {
         [b'-', rest @ ..] => (true, rest),
@@ -112,6 +114,7 @@ fn eight_digits(text: [u8; 8]) -> Option<i64> {
 }
 
 /// Eighteen digits always fit, which is every amount there is but the absurd: no check at each digit.
+#[inline]
 fn short(negative: bool, digits: &[u8]) -> Result<i64, AmountError> {
     let (eights, rest) = digits.as_chunks::<8>();
     let mut value = 0;

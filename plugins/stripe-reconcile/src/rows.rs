@@ -199,6 +199,7 @@ impl Table {
         self.extra(row).net.map_or_else(|| row.net(), i128::from)
     }
 
+    #[inline(always)]
     pub(crate) fn push(&mut self, mut row: Row, extra: Extra) -> Option<u32> {
         if extra.net.is_some() || extra.presentment.is_some() || extra.rate.is_some() {
             row.extra = self.extras.push(extra)?.checked_add(1)?;

@@ -43,6 +43,7 @@ struct Moments {
 }
 
 impl Moments {
+    #[inline(always)]
     fn read(&self, record: Record<'_>, reading: &Reading<'_>) -> Result<u32, Bad> {
         if self.utc == ABSENT { moment(self.name, record.cell(self.local), reading) } else { utc_moment(self.name, record.cell(self.utc)) }
     }

@@ -60,15 +60,14 @@ pub(crate) fn write_breaks(
     )?;
     let mut lifecycle = Lifecycle::default();
     let mut still = BTreeSet::new();
-    let mut numbers: BTreeMap<[u8; 32], u32> = BTreeMap::new();
+    let order: Vec<u32> = ordered(context, settled, &rank_of_break).collect();
+    let mut numbers = Numbers::of(context, settled, &order);
     let today = show_day(context.options.zone.day(context.as_of));
-    for at in ordered(context, settled, &rank_of_break) {
+    for at in order {
         let Some(finding) = settled.findings.all.get(at) else { continue };
         let cells = Cells::of(context, settled, finding);
         let identity = cells.identity(book, finding);
-        let number = numbers.entry(identity).or_default();
-        let id = stable_id(&identity, *number);
-        *number += 1;
+        let id = stable_id(&identity, numbers.next(cells.mark(finding), &identity));
         let (state, first_seen) = match before.get(&id) {
             Some(first_seen) => ("persisting", first_seen),
             None => ("new", &today),
@@ -99,6 +98,37 @@ pub(crate) fn write_breaks(
     lifecycle.resolved_ids = resolved.into_iter().take(RESOLVED_LISTED_MAX).cloned().collect();
     out.flush()?;
     Ok(lifecycle)
+}
+
+/// Tells breaks of the same identity apart by a number. Hardly any is not alone, so only those that may not be are counted: a million entries
+/// of a map would need more room than the rows.
+struct Numbers {
+    /// Marks of identities that occur more than once. Sorted.
+    repeated: Vec<u64>,
+    counted: BTreeMap<[u8; 32], u32>,
+}
+
+impl Numbers {
+    fn of(context: &Context<'_>, settled: &Settled, order: &[u32]) -> Self {
+        let findings = order.iter().filter_map(|at| settled.findings.all.get(*at));
+        let mut all = Vec::with_capacity(order.len());
+        all.extend(findings.map(|finding| Cells::of(context, settled, finding).mark(finding)));
+        all.sort_unstable();
+        let twice = all.windows(2).filter(|pair| pair.first() == pair.last());
+        let mut repeated: Vec<u64> = twice.filter_map(|pair| pair.first().copied()).collect();
+        repeated.dedup();
+        Self { repeated, counted: BTreeMap::new() }
+    }
+
+    /// How many of this identity there were before.
+    fn next(&mut self, mark: u64, identity: &[u8; 32]) -> u32 {
+        if self.repeated.binary_search(&mark).is_err() {
+            return 0;
+        }
+        let number = self.counted.entry(*identity).or_default();
+        *number += 1;
+        *number - 1
+    }
 }
 
 /// Writes `matches.csv`: everything that is settled.

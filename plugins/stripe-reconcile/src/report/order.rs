@@ -21,7 +21,8 @@ pub(crate) fn ordered(
     settled: &Settled,
     rank: &dyn Fn(&Finding) -> Option<u8>,
 ) -> impl Iterator<Item = u32> + use<> {
-    let mut entries = Vec::new();
+    // Counted before: a list that grows needs three times its size at the worst moment.
+    let mut entries = Vec::with_capacity(settled.findings.all.iter().filter(|(_, finding)| rank(finding).is_some()).count());
     for (at, finding) in settled.findings.all.iter() {
         let Some(rank) = rank(finding) else { continue };
         let text = context.book.names.bytes(main_name(context, settled, finding));

@@ -80,6 +80,11 @@ impl Names {
         self.needs_quotes
     }
 
+    /// Gives back the room of the table that finds a name by its text: there will be no more texts.
+    pub(crate) fn close(&mut self) {
+        self.slots = Vec::new();
+    }
+
     /// How many numbers are given out, the one for "none" included.
     pub(crate) fn count(&self) -> u32 {
         self.places.len()
@@ -94,6 +99,9 @@ impl Names {
     pub(crate) fn add_at(&mut self, text: &[u8], lookup: Lookup) -> Result<Name, NameError> {
         if text.is_empty() {
             return Ok(Name::NONE);
+        }
+        if self.slots.is_empty() {
+            return Err(NameError::TooMany);
         }
         if self.used * 8 >= self.slots.len() * 7 {
             self.grow();

@@ -97,6 +97,7 @@ impl<'a> Record<'a> {
     }
 
     /// A cell that holds an id.
+    #[inline(always)]
     pub(crate) fn id(&self, column: usize) -> IdCell<'a> {
         if column == ABSENT {
             return IdCell { text: b"", lookup: None };
@@ -106,6 +107,7 @@ impl<'a> Record<'a> {
     }
 
     /// A cell without blanks around it; empty when there is none.
+    #[inline(always)]
     pub(crate) fn cell(&self, at: usize) -> &'a [u8] {
         let Some((start, end)) = self.cells.get(at) else { return b"" };
         let cell = self.buffer.get(*start as usize..*end as usize).unwrap_or_default();
@@ -220,6 +222,7 @@ impl<R: BufRead> Csv<R> {
     }
 
     /// The first separator or line end at `at` or after it, as far as the buffer goes.
+    #[inline(always)]
     fn mark(&mut self, at: usize) -> Option<usize> {
         if at.wrapping_sub(self.window) >= 64 {
             self.find_marks(at);
@@ -343,6 +346,7 @@ impl<R: BufRead> Csv<R> {
         }
     }
 
+    #[inline(always)]
     fn push_cell(&mut self, from: usize, to: usize) {
         self.cells.push((u32::try_from(from).unwrap_or(u32::MAX), u32::try_from(to).unwrap_or(u32::MAX)));
     }

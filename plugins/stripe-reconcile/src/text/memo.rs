@@ -11,6 +11,7 @@ struct Word(usize, u64, u64);
 
 impl Word {
     /// None when it is longer than 16 bytes.
+    #[inline(always)]
     fn of(text: &[u8]) -> Option<Self> {
         let (first, last) = match (text.first_chunk::<8>(), text.last_chunk::<8>()) {
             // The two overlap, which together with the length still tells all texts apart.
@@ -32,6 +33,7 @@ impl<T: Copy> Memo<T> {
     ///
     /// # Errors
     /// Those of `find`, which are not remembered.
+    #[inline(always)]
     pub(crate) fn get<E>(&self, text: &[u8], find: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         let Some(word) = Word::of(text) else { return find() };
         match self.0.get() {
