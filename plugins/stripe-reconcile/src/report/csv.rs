@@ -62,6 +62,7 @@ pub(crate) fn write_breaks(
     let mut still = BTreeSet::new();
     let order: Vec<u32> = ordered(context, settled, &rank_of_break).collect();
     let mut numbers = Numbers::of(context, settled, &order);
+    let mut line = Vec::new();
     let today = show_day(context.options.zone.day(context.as_of));
     for at in order {
         let Some(finding) = settled.findings.all.get(at) else { continue };
@@ -75,17 +76,19 @@ pub(crate) fn write_breaks(
         let age = cells.created().map(|created| context.as_of.saturating_sub(created) / DAY_SECONDS);
         let mut values = gross(context, settled, finding).into_iter();
         let value = values.find(|(currency, _)| *currency == cells.first.currency).map_or(0, |(_, value)| value);
-        write!(out, "{id},{state},{first_seen},{},{},{},", show(age), priority(finding), finding.outcome.name())?;
-        write!(out, "{},{},{},", finding.leg.name(), finding.class.name(), finding.rule.name())?;
-        write!(out, "{},{},", cells.currency(book), cells.left_currency(book))?;
-        write!(out, "{},{},{},", show(cells.left), show(cells.right), show(cells.difference()))?;
-        write!(out, "{value},{},", cells.becomes_break_on(context, finding))?;
-        write!(out, "{},{},", cells.first.kind().name(), cells.first.status.name())?;
-        write!(out, "{},", cells.created().map(show_moment).unwrap_or_default())?;
-        cells.write_ids(book, &mut out)?;
-        out.write_all(b",")?;
-        write_names(book, suggested(context, settled, at, finding), &mut out)?;
-        out.write_all(b"\n")?;
+        line.clear();
+        write!(line, "{id},{state},{first_seen},{},{},{},", show(age), priority(finding), finding.outcome.name())?;
+        write!(line, "{},{},{},", finding.leg.name(), finding.class.name(), finding.rule.name())?;
+        write!(line, "{},{},", cells.currency(book), cells.left_currency(book))?;
+        write!(line, "{},{},{},", show(cells.left), show(cells.right), show(cells.difference()))?;
+        write!(line, "{value},{},", cells.becomes_break_on(context, finding))?;
+        write!(line, "{},{},", cells.first.kind().name(), cells.first.status.name())?;
+        write!(line, "{},", cells.created().map(show_moment).unwrap_or_default())?;
+        cells.write_ids(book, &mut line)?;
+        line.push(b',');
+        write_names(book, suggested(context, settled, at, finding), &mut line)?;
+        line.push(b'\n');
+        out.write_all(&line)?;
         if state == "new" {
             lifecycle.new += 1;
         } else {
