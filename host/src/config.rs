@@ -181,6 +181,8 @@ section! {
         batch_body_bytes: u64,
         /// Bytes of a blob.
         blob_bytes: u64,
+        /// Bytes of one file of Stripe's that is imported.
+        import_bytes: u64,
         /// Requests at once.
         concurrent_requests: usize,
         /// Event streams at once.

@@ -28,3 +28,4 @@ pub mod stripe_api;
 pub mod task;
 pub mod telemetry;
 pub mod token;
+pub mod zone;

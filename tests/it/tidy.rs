@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// The rooms of `host/src` from the ground up. A room imports only from lower floors; on the ground floor, where all is pure types, also
 /// from its neighbours.
 const FLOORS: [&[&str]; 7] = [
-    &["task", "limits", "clock", "event", "finding", "secret"],
+    &["task", "limits", "clock", "event", "finding", "secret", "zone"],
     &["plugin", "schedule", "stripe", "metrics", "builtin", "telemetry", "token"],
     &["store", "runtime", "stripe_api", "config"],
     &["registry", "native", "payments", "outgoing"],

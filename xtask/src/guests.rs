@@ -68,21 +68,22 @@ fn compile(workspace: &Workspace, guests: &[Guest], toolchain: &Toolchain) -> an
     }
     toolchain.apply(&mut command);
     command.env("CARGO_TARGET_DIR", build_folder(workspace));
-    command.env("CARGO_ENCODED_RUSTFLAGS", path_flags(workspace, toolchain).join("\u{1f}"));
+    command.env("CARGO_ENCODED_RUSTFLAGS", compiler_flags(workspace, toolchain).join("\u{1f}"));
     // Flags for the host's own code would make a different guest on every machine.
     command.env_remove("RUSTFLAGS");
     process::run(&mut command)
 }
 
-/// Keeps this machine's paths out of panic messages, so that the same sources and compiler give the same bytes anywhere.
-fn path_flags(workspace: &Workspace, toolchain: &Toolchain) -> Vec<String> {
+/// What the guests' compiler is told: to use vectors, and to keep this machine's paths out of panic messages, so that the same sources and compiler give the same bytes anywhere.
+fn compiler_flags(workspace: &Workspace, toolchain: &Toolchain) -> Vec<String> {
     let library = toolchain.sysroot.join("lib/rustlib/src/rust");
     // Debian's sources are behind a link; the compiler sees where it leads.
     let real_library = fs::canonicalize(&library).ok().filter(|real| *real != library);
     let home = process::env("CARGO_HOME").map(PathBuf::from).or_else(|| Some(PathBuf::from(process::env("HOME")?).join(".cargo")));
     // The folder below `src` is named after the registry or its mirror.
     let registries = home.and_then(|home| fs::read_dir(home.join("registry/src")).ok()).into_iter().flatten().flatten();
-    let mut flags = Vec::new();
+    // Every runtime of components has vectors of 128 bits; what scans text is twice as fast with them.
+    let mut flags = vec!["-Ctarget-feature=+simd128".to_owned()];
     let mut remap = |from: &Path, to: &str| flags.push(format!("--remap-path-prefix={}={to}", from.display()));
     remap(&workspace.root, "/taskwarden");
     remap(&library, "/rust");

@@ -281,6 +281,7 @@ fn api_config(config: &Config) -> ApiConfig {
         payload_bytes_max: config.http.task_body_bytes,
         batch_bytes_max: config.http.batch_body_bytes,
         blob_bytes_max: config.http.blob_bytes,
+        import_bytes_max: config.http.import_bytes,
         artifact_bytes_max: config.ceilings().get(Limit::ArtifactBytes),
         ceilings: config.ceilings(),
         requests_max: config.http.concurrent_requests,

@@ -16,7 +16,7 @@ use crate::clock::UnixMs;
 use crate::store::stripe::{IncomeFilter, IncomeRow};
 use crate::stripe::figures::Figures;
 use crate::stripe::income::{BUCKET_MS, Basis, CLOSED_AFTER_MS, Cell};
-use crate::stripe::zone::{Period, Step, Zone};
+use crate::zone::{Period, Step, Zone};
 
 /// Periods of one answer.
 const PERIODS_MAX: usize = 2_000;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use cron::{Cron, CronError};
 pub use template::{PlaceholderError, TaskTemplate, fill};
-pub use timetable::{Timetable, Zone};
+pub use timetable::Timetable;
 
 use crate::clock::UnixMs;
 use crate::task::{NameError, TaskId, TaskType};
@@ -120,7 +120,7 @@ mod tests {
     fn nightly(catch_up: CatchUp) -> Schedule {
         Schedule {
             name: ScheduleName::new("nightly").expect("a name"),
-            timetable: Timetable { cron: Cron::parse("0 2 * * *").expect("cron"), zone: Zone::parse("Europe/Berlin").expect("a zone") },
+            timetable: Timetable { cron: Cron::parse("0 2 * * *").expect("cron"), zone: "Europe/Berlin".parse().expect("a zone") },
             catch_up,
             paused: false,
             task: TaskTemplate {

@@ -17,9 +17,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
-use super::{Schedule, Zone};
+use super::Schedule;
 use crate::clock::UnixMs;
 use crate::task::{IdempotencyKey, LaneKey, NewTask, Priority, TaskId, TaskPlan, Tenant};
+use crate::zone::Zone;
 
 const DAYS_MAX: i32 = 3_660;
 
@@ -85,7 +86,7 @@ fn replacement(token: &str, due: UnixMs, zone: &Zone) -> Result<Option<String>, 
     }
     let shift = place.strip_prefix("due.date").ok_or_else(wrong)?;
     let days = if shift.is_empty() { 0 } else { days(shift).ok_or_else(wrong)? };
-    let date = zone.date(due).and_then(|date| date.checked_add(days.days()).ok()).ok_or_else(wrong)?;
+    let date = zone.date(due.0).ok().and_then(|date| date.checked_add(days.days()).ok()).ok_or_else(wrong)?;
     Ok(Some(date.to_string()))
 }
 
@@ -146,7 +147,7 @@ mod tests {
         // A moment at which Berlin has the next day already.
         let due = UnixMs::parse_rfc3339("2026-02-28T23:30:00Z").expect("a time");
         let payload = RawValue::from_string(payload.to_owned()).expect("JSON");
-        fill(&payload, due, &Zone::parse("Europe/Berlin").expect("a zone")).map(|filled| filled.get().to_owned())
+        fill(&payload, due, &"Europe/Berlin".parse().expect("a zone")).map(|filled| filled.get().to_owned())
     }
 
     #[test]

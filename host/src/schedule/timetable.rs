@@ -8,43 +8,15 @@
 //! * One for every hour ("every ten minutes") goes by elapsed time: the hour that comes twice counts twice, the one that is left out does
 //!   not count.
 
-use jiff::Timestamp;
 use jiff::civil::Date;
-use jiff::tz::{AmbiguousOffset, TimeZone};
+use jiff::tz::AmbiguousOffset;
 
 use super::Cron;
 use crate::clock::UnixMs;
+use crate::zone::Zone;
 
 /// Between a leap day and the next there can be eight years.
 const HORIZON_DAYS: u32 = 366 * 8 + 2;
-
-/// A time zone by its IANA name. The rules are those that were built into the host, so that all hosts of one database agree.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Zone(TimeZone);
-
-impl Zone {
-    /// The zone of this name.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub fn parse(name: &str) -> Result<Self, String> {
-        let zone = TimeZone::get(name).ok().filter(|zone| zone.iana_name().is_some());
-        let short: String = name.chars().take(40).collect();
-        zone.map(Self).ok_or_else(|| format!("{short:?} is not a time zone; give an IANA name such as Europe/Berlin or UTC"))
-    }
-
-    /// Its IANA name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        self.0.iana_name().unwrap_or("UTC")
-    }
-
-    /// The date at this moment in this zone.
-    #[must_use]
-    pub fn date(&self, at: UnixMs) -> Option<Date> {
-        Some(self.0.to_datetime(Timestamp::from_millisecond(at.0).ok()?).date())
-    }
-}
 
 /// A cron expression in a time zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,13 +32,13 @@ impl Timetable {
     #[must_use]
     pub fn next_after(&self, at: UnixMs) -> Option<UnixMs> {
         // From the day before: a time that clocks skip can be due on the day after it.
-        self.nearest(self.zone.date(at)?.yesterday().ok()?, Date::tomorrow, |due| due > at, Iterator::min)
+        self.nearest(self.zone.date(at.0).ok()?.yesterday().ok()?, Date::tomorrow, |due| due > at, Iterator::min)
     }
 
     /// The last moment up to and including `at` at which something was due.
     #[must_use]
     pub fn last_until(&self, at: UnixMs) -> Option<UnixMs> {
-        self.nearest(self.zone.date(at)?, Date::yesterday, |due| due <= at, Iterator::max)
+        self.nearest(self.zone.date(at.0).ok()?, Date::yesterday, |due| due <= at, Iterator::max)
     }
 
     fn nearest(
@@ -104,7 +76,7 @@ impl Timetable {
                 let mut take = |offset: jiff::tz::Offset| {
                     due.extend(offset.to_timestamp(time).ok().map(|at| UnixMs(at.as_millisecond())));
                 };
-                match self.zone.0.to_ambiguous_timestamp(time).offset() {
+                match self.zone.offset(time) {
                     AmbiguousOffset::Unambiguous { offset } => take(offset),
                     AmbiguousOffset::Gap { .. } if self.cron.is_hourly() => {}
                     AmbiguousOffset::Gap { before, .. } => take(before),
@@ -126,7 +98,7 @@ mod tests {
     use super::*;
 
     fn table(cron: &str, zone: &str) -> Timetable {
-        Timetable { cron: Cron::parse(cron).expect(cron), zone: Zone::parse(zone).expect(zone) }
+        Timetable { cron: Cron::parse(cron).expect(cron), zone: zone.parse().expect(zone) }
     }
 
     fn ms(text: &str) -> UnixMs {
@@ -139,7 +111,7 @@ mod tests {
         let all = std::iter::successors(table.next_after(ms(after)), |last| table.next_after(*last));
         all.take(count)
             .map(|at| {
-                let zoned = Timestamp::from_millisecond(at.0).expect("in range").to_zoned(table.zone.0.clone());
+                let zoned = jiff::Timestamp::from_millisecond(at.0).expect("in range").in_tz(table.zone.name()).expect("a zone");
                 zoned.strftime("%m-%d %H:%M%:z").to_string()
             })
             .collect()
@@ -203,15 +175,6 @@ mod tests {
                     at = next;
                 }
             }
-        }
-    }
-
-    #[test]
-    fn zones_have_iana_names() {
-        assert_eq!(Zone::parse("europe/berlin").map(|zone| zone.name().to_owned()), Ok("Europe/Berlin".to_owned()));
-        assert_eq!(Zone::parse("UTC").map(|zone| zone.name().to_owned()), Ok("UTC".to_owned()));
-        for bad in ["", "CET+1", "+02:00", "Mars/Olympus", "EST5EDT,M3.2.0,M11.1.0"] {
-            assert!(Zone::parse(bad).is_err(), "{bad}");
         }
     }
 }

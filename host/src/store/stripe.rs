@@ -9,8 +9,8 @@ use crate::stripe::income::{Basis, Cell, Sums};
 use crate::stripe::ledger::Owner;
 use crate::stripe::plan::Wanted;
 use crate::stripe::transaction::{Key, Transaction};
-use crate::stripe::zone::Period;
 use crate::task::NewTask;
+use crate::zone::Period;
 
 /// What was decided about an event when it came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -108,6 +108,16 @@ struct WireRelated {
     id: Loose,
     #[serde(default, rename = "type")]
     kind: Loose,
+    #[serde(default)]
+    stripe_context: Loose,
+}
+
+/// The account that a context names. It may be a path, from the organisation down to the account.
+fn account_of(context: String) -> String {
+    match context.rsplit('/').next() {
+        Some(last) if last.starts_with("acct_") => last.to_owned(),
+        _ => context,
+    }
 }
 
 /// A value of whatever type: a field that is not what it used to be must not make the rest unreadable.
@@ -156,9 +166,11 @@ impl<'a> Event<'a> {
     pub fn parse(body: &'a [u8]) -> Result<Self, EventError> {
         let wire: Wire<'a> = serde_json::from_slice(body).map_err(|error| EventError::Unreadable(error.to_string()))?;
         let thin = wire.object.text().as_deref() == Some("v2.core.event");
-        let account = wire.account.name().or_else(|| wire.context.name()).unwrap_or_default();
+        let mut account = wire.account.name().or_else(|| wire.context.name().map(account_of));
         let content = if thin {
-            let related = wire.related_object.and_then(|related| serde_json::from_str::<WireRelated>(related.get()).ok());
+            let mut related = wire.related_object.and_then(|related| serde_json::from_str::<WireRelated>(related.get()).ok());
+            // Before events had a context of their own, the object had it.
+            account = account.or_else(|| std::mem::take(&mut related.as_mut()?.stripe_context).name().map(account_of));
             let related = related.and_then(|related| Some(Related { kind: related.kind.name()?, id: related.id.name()? }));
             Content::Thin { related, snapshot_event: wire.snapshot_event.name() }
         } else {
@@ -169,7 +181,7 @@ impl<'a> Event<'a> {
             id: wire.id.name().ok_or(EventError::NoId)?,
             event_type: wire.event_type.name().unwrap_or_default(),
             // What does not say that it is real money is not taken for real money.
-            owner: Owner { account, livemode: matches!(wire.livemode, Loose::Flag(true)) },
+            owner: Owner { account: account.unwrap_or_default(), livemode: matches!(wire.livemode, Loose::Flag(true)) },
             created_s: wire.created.seconds().unwrap_or_default(),
             api_version: wire.api_version.name(),
             content,
@@ -209,6 +221,19 @@ mod tests {
         let Content::Thin { related, snapshot_event } = event.content else { panic!("it is thin") };
         assert_eq!(related, Some(Related { kind: "charge".to_owned(), id: "ch_1".to_owned() }));
         assert_eq!(snapshot_event.as_deref(), Some("evt_1"));
+    }
+
+    #[test]
+    fn a_thin_event_names_its_account_in_one_of_three_ways() {
+        let account = |rest: &str| {
+            let body = format!(r#"{{"id":"evt_1","object":"v2.core.event","type":"v1.charge.updated",{rest}}}"#);
+            Event::parse(body.as_bytes()).unwrap().owner.account
+        };
+        assert_eq!(account(r#""context":"acct_1""#), "acct_1");
+        assert_eq!(account(r#""context":"org_7/acct_1""#), "acct_1");
+        assert_eq!(account(r#""context":null,"related_object":{"id":"ch_1","type":"charge","stripe_context":"acct_1"}"#), "acct_1");
+        assert_eq!(account(r#""related_object":{"id":"ch_1","type":"charge","stripe_context":null}"#), "");
+        assert_eq!(account(r#""context":"org_7""#), "org_7", "what is no account is nobody's own either");
     }
 
     #[test]

@@ -13,10 +13,11 @@ use super::figures::{Column, column};
 use super::kind::Kind;
 use super::ledger::{BalanceTransaction, Owner};
 use super::transaction::Transaction;
+use crate::zone::QUARTER_HOUR_MS;
 
 /// Sums are kept for this long each, in UTC. Every zone in use is a whole number of these away from UTC, so that any zone's days can
 /// be put together from them.
-pub const BUCKET_MS: i64 = 15 * 60 * 1000;
+pub const BUCKET_MS: i64 = QUARTER_HOUR_MS;
 
 /// A day is closed this long after its end: whatever comes later restates it. Stripe's own reports of a day are complete after so long.
 pub const CLOSED_AFTER_MS: i64 = 12 * 60 * 60 * 1000;

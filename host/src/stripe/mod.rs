@@ -14,4 +14,3 @@ pub mod payout;
 pub mod plan;
 pub mod signature;
 pub mod transaction;
-pub mod zone;

@@ -43,6 +43,7 @@ pub enum AmountError {
 ///
 /// # Errors
 /// When the text is not exactly that. Nothing is rounded and nothing is guessed.
+#[inline]
 pub fn parse_minor(text: &[u8]) -> Result<i64, AmountError> {
     let (negative, digits) = split_sign(text)?;
     let read = if digits.len() <= 18 { short(negative, digits) } else { signed(negative, digits, 0, 0) };
@@ -83,6 +84,7 @@ pub fn show_major(minor: i64, decimals: u32) -> String {
     if decimals == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
 }
 
+#[inline]
 fn split_sign(text: &[u8]) -> Result<(bool, &[u8]), AmountError> {
     let (negative, digits) = match text {
         [b'-', rest @ ..] => (true, rest),
@@ -98,10 +100,28 @@ fn split_sign(text: &[u8]) -> Result<(bool, &[u8]), AmountError> {
     Ok((negative, digits))
 }
 
+/// Eight digits at once: neighbours become pairs, pairs become fours, and those the number.
+fn eight_digits(text: [u8; 8]) -> Option<i64> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let digits = u64::from_le_bytes(text) ^ (ONES * u64::from(b'0'));
+    // A digit is 0 to 9 now: it has no high half, and none after six is added.
+    if (digits | digits.wrapping_add(ONES * 6)) & (ONES * 0xf0) != 0 {
+        return None;
+    }
+    let pairs = (digits * 10 + (digits >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
+    i64::try_from((fours * 10_000 + (fours >> 32)) & 0xffff_ffff).ok()
+}
+
 /// Eighteen digits always fit, which is every amount there is but the absurd: no check at each digit.
+#[inline]
 fn short(negative: bool, digits: &[u8]) -> Result<i64, AmountError> {
+    let (eights, rest) = digits.as_chunks::<8>();
     let mut value = 0;
-    for digit in digits {
+    for eight in eights {
+        value = value * 100_000_000 + eight_digits(*eight).ok_or(AmountError::NotANumber)?;
+    }
+    for digit in rest {
         let digit = digit.wrapping_sub(b'0');
         if digit > 9 {
             return Err(AmountError::NotANumber);
@@ -151,6 +171,21 @@ mod tests {
             assert_eq!(minor(text), Err(AmountError::NotANumber), "{text}");
         }
         assert_eq!(minor(""), Err(AmountError::Empty));
+    }
+
+    #[test]
+    fn eight_digits_at_once_are_the_same_digits() {
+        assert_eq!(
+            [eight_digits(*b"00000000"), eight_digits(*b"99999999"), eight_digits(*b"12345678")],
+            [Some(0), Some(99_999_999), Some(12_345_678)]
+        );
+        for bad in (0..=u8::MAX).filter(|byte| !byte.is_ascii_digit()) {
+            for place in 0..8 {
+                let mut text = *b"90909090";
+                text[place] = bad;
+                assert_eq!(eight_digits(text), None, "{text:?}");
+            }
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::Failure;
 use crate::host::{calls, trouble};
 
 /// How much is asked of the host, or handed to it, in one call: each call costs fuel, each byte costs memory.
-const CHUNK_BYTES: usize = 64 * 1024;
+const CHUNK_BYTES: usize = 256 * 1024;
 
 /// One input, read from front to back. Already buffered.
 pub struct Input {

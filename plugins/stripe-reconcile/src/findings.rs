@@ -37,6 +37,8 @@ pub(crate) struct Findings {
     /// are numbered as they come, so this is sorted, and costs eight bytes where a map of lists cost a hundred.
     suggestions: Vec<(u32, Suggestion)>,
     suggested: SuggestionLists,
+    /// Rows that would fit as well and are not among the suggestions, over all findings.
+    pub(crate) suggestions_left_out: u64,
 }
 
 impl Findings {

@@ -164,9 +164,9 @@ impl TryFrom<Request> for Options {
         let period = request.period.map(|period| period.read(&zone)).transpose()?;
         let as_of = request.as_of.map(|text| moment("as_of", &text, &zone)).transpose()?;
         let separator = match request.decimal_separator.as_deref() {
-            None | Some(".") => Separator::Point,
-            Some(",") => Separator::Comma,
-            Some(other) => return Err(format!("decimal_separator is {other:?}: it is \".\" or \",\"")),
+            None | Some("." | "point") => Separator::Point,
+            Some("," | "comma") => Separator::Comma,
+            Some(other) => return Err(format!("decimal_separator is {other:?}: it is \".\" (point) or \",\" (comma)")),
         };
         let bounded = |field: &str, value: Option<u32>, default: u32| match value {
             Some(days) if days > DAYS_MAX => Err(format!("{field} is {days}: at most {DAYS_MAX}")),

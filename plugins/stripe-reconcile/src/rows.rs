@@ -188,7 +188,7 @@ impl Table {
         row.extra.checked_sub(1).and_then(|at| self.extras.get(at)).copied().unwrap_or_default()
     }
 
-    /// Looks ahead at rows that will be wanted: see [`Names::warm`].
+    /// Looks ahead at rows that will be wanted: see [`Names::look_ahead`].
     pub(crate) fn warm(&self, rows: impl Iterator<Item = u32>) {
         let touched = rows.fold(0i64, |sum, at| sum.wrapping_add(self.rows.get(at).map_or(0, |row| row.amount)));
         std::hint::black_box(touched);
@@ -199,8 +199,9 @@ impl Table {
         self.extra(row).net.map_or_else(|| row.net(), i128::from)
     }
 
+    #[inline(always)]
     pub(crate) fn push(&mut self, mut row: Row, extra: Extra) -> Option<u32> {
-        if extra != Extra::default() {
+        if extra.net.is_some() || extra.presentment.is_some() || extra.rate.is_some() {
             row.extra = self.extras.push(extra)?.checked_add(1)?;
         }
         self.rows.push(row)

@@ -80,6 +80,7 @@ pub fn reconcile<'a>(inputs: Inputs<'_>, options: &'a Options) -> Result<Reconci
     // Before open items come in: payouts among them must not look like an input of payouts.
     let payouts_derived = derive_payouts(&mut book);
     let carried = carry(&mut book, &open);
+    book.names.close();
     Ok(Reconciliation { options, book, quarantine, open, payouts_derived, facts: Facts { rows, carried } })
 }
 
@@ -125,6 +126,7 @@ impl Reconciliation<'_> {
             invariants: &invariants,
             fx: &fx,
             group_search: settled.groups.into(),
+            suggestions_left_out: settled.findings.suggestions_left_out,
             carried_rows: self.facts.carried,
             repeats_dropped: settled.repeats_dropped,
         };

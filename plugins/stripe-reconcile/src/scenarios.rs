@@ -389,6 +389,27 @@ fn without_ids_only_what_is_unique_in_both_directions_is_matched() {
 }
 
 #[test]
+fn candidates_that_are_not_shown_are_counted() {
+    let rows = |header: &str, row: &dyn Fn(u32) -> String| (1..=7).fold(header.to_owned(), |text, n| text + &row(n));
+    let books = rows("kind,id,amount,currency,created\n", &|n| format!("charge,o{n},200,usd,2026-01-05\n"));
+    let stripe = rows("id,type,amount,currency,created\n", &|n| format!("txn_{n},charge,200,usd,2026-01-06\n"));
+    let done = Case::new(&books, &stripe).run();
+    done.assert_classes(&[("charge_bt ambiguous", 14)]);
+    assert!(done.breaks().iter().all(|row| row["suggestions"].split(' ').count() == 5));
+    // Seven fit each of the fourteen, and five are shown.
+    assert!(done.files["report.json"].contains("\"suggestions_left_out\": 28"), "{}", done.files["report.json"]);
+}
+
+#[test]
+fn a_type_that_is_not_known_is_said_with_the_verdict() {
+    let books = "kind,id,amount,currency,created\ncharge,ch_1,200,usd,2026-01-05\n";
+    let rows = "id,type,source,amount,currency,created\ntxn_1,charge,ch_1,200,usd,2026-01-06\ntxn_2,moon_tax,mt_1,-5,usd,2026-01-06\n";
+    let done = Case::new(books, rows).run();
+    done.assert_classes(&[("charge_bt matched", 1), ("charge_bt unclassified", 1)]);
+    assert_eq!(done.summary.reasons, ["1 movements are of a type that is not known: see breaks.csv"]);
+}
+
+#[test]
 fn what_is_not_ours_is_excluded_and_counted() {
     let books = "order_id,amount,currency,created,account,livemode\no1,100,usd,2026-01-05,acct_1,true\n";
     let rows = "id,type,source,order_id,amount,currency,created,account,livemode\n\

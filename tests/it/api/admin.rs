@@ -45,6 +45,22 @@ async fn what_is_not_a_plugin_is_refused_with_the_reason() {
 }
 
 #[tokio::test]
+async fn a_file_for_the_ledger_has_a_largest_size_that_the_operator_sets() {
+    let server = Server::start_with(SystemClock::shared(), |config| config.import_bytes_max = 100).await;
+    let import = async |bytes: usize| {
+        let file = format!("{:bytes$}", "[]");
+        Reply::of(server.request(Method::POST, "/v1/admin/stripe/import?kind=api&mode=test").body(file).send().await.expect("an answer"))
+            .await
+    };
+    let fits = import(100).await;
+    assert_eq!(fits.status, 200, "{}", fits.body);
+    let larger = import(101).await;
+    larger.is_problem(413, "payload_too_large", None);
+    assert!(larger.body["detail"].as_str().is_some_and(|detail| detail.contains("http.import_bytes")), "{}", larger.body);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_lane_is_paused_capped_and_weighed() {
     let server = Server::start().await;
     server.submit(&echo()).await;

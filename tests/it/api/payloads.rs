@@ -10,7 +10,7 @@ use taskwarden::stripe::kind::{Kind, Subject, subject};
 use taskwarden::stripe::ledger::Owner;
 use taskwarden::stripe::object::told;
 use taskwarden::stripe::transaction::{Key, Transaction};
-use taskwarden::stripe::zone::Period;
+use taskwarden::zone::Period;
 
 use super::webhooks::{deliver, event, process};
 use super::*;

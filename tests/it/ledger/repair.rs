@@ -11,8 +11,8 @@ use taskwarden::store::stripe::{IncomeFilter, IncomeStore as _, StripeStore as _
 use taskwarden::stripe::income::Basis;
 use taskwarden::stripe::kind::Kind;
 use taskwarden::stripe::transaction::Key;
-use taskwarden::stripe::zone::Period;
 use taskwarden::stripe_api::StripeApi;
+use taskwarden::zone::Period;
 
 use super::sync::{START_S, World, charge, owner, payout, run};
 use super::{START, api_config};

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
-use taskwarden::schedule::{CatchUp, Cron, Schedule, ScheduleName, TaskTemplate, Timetable, Zone};
+use taskwarden::schedule::{CatchUp, Cron, Schedule, ScheduleName, TaskTemplate, Timetable};
 use taskwarden::store::{Advance, Conflict, NewSchedule, Store, StoreError};
 use taskwarden::task::{Priority, TaskId, TaskPlan, Tenant};
+use taskwarden::zone::Zone;
 
 use super::support::{NOW, at, lane};
 

@@ -14,8 +14,8 @@ use taskwarden::stripe::ledger::Owner;
 use taskwarden::stripe::object::told;
 use taskwarden::stripe::plan::Reason;
 use taskwarden::stripe::transaction::Key;
-use taskwarden::stripe::zone::Period;
 use taskwarden::task::TaskState;
+use taskwarden::zone::Period;
 
 use super::support::{NOW, at, lane, new_task, on_each_store};
 

@@ -18,9 +18,10 @@ use super::super::problem::{Answer, Problem, ProblemBody};
 use super::super::submit::{Checker, shown};
 use super::super::wire::{InputBody, Submission};
 use crate::clock::UnixMs;
-use crate::schedule::{CatchUp, Cron, Schedule, ScheduleName, TaskTemplate, Timetable, Zone, fill};
+use crate::schedule::{CatchUp, Cron, Schedule, ScheduleName, TaskTemplate, Timetable, fill};
 use crate::store::NewSchedule;
 use crate::task::{InputRef, Priority};
+use crate::zone::Zone;
 
 const SCHEDULES_MAX: u32 = 1_000;
 

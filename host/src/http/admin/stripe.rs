@@ -88,7 +88,7 @@ pub(in crate::http) async fn import(
     }
     let _place = take_place(&api.transfers, "uploads and downloads")?;
     let config = &api.config;
-    let body = BodyReader::new(body, &headers, &api.clock, config.body_idle_timeout, config.import_bytes_max, "import_bytes_max")?;
+    let body = BodyReader::new(body, &headers, &api.clock, config.body_idle_timeout, config.import_bytes_max, "http.import_bytes")?;
     let file = body.all(declared_bytes(&headers), config.body_total_timeout).await?;
     let source = format!("upload {}", shown(query.text("source").unwrap_or("without a name")));
     let owner = options.owner.clone();

@@ -19,8 +19,8 @@ use crate::store::Store;
 use crate::store::stripe::{IncomeFilter, IncomeRow};
 use crate::stripe::figures::{Column, column};
 use crate::stripe::income::{Basis, Cell};
-use crate::stripe::zone::{Period, Zone};
 use crate::task::{NameError, NativeFailure};
+use crate::zone::{Period, Zone};
 
 /// A difference smaller than this share of what was expected is not worth anybody's time.
 const SHARE_MIN: f64 = 0.1;

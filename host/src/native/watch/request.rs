@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::clock::UnixMs;
 use crate::store::STATS_BUCKET;
-use crate::stripe::zone::{Period, Step, Zone};
+use crate::zone::{Period, Step, Zone};
 
 /// Points of one series at most: what the scorer is given, and what a finding can look back on.
 const POINTS_MAX: u64 = 10_000;

@@ -7,9 +7,10 @@ use sqlx_postgres::PgRow;
 use super::PostgresStore;
 use super::sql;
 use crate::clock::UnixMs;
-use crate::schedule::{CatchUp, Cron, Schedule, ScheduleName, Timetable, Zone};
+use crate::schedule::{CatchUp, Cron, Schedule, ScheduleName, Timetable};
 use crate::store::stored::{damaged, task_id};
 use crate::store::{Advance, Conflict, DueSchedules, NewSchedule, Result, ScheduleStore, StoreError};
+use crate::zone::Zone;
 
 fn select(rest: &str) -> AssertSqlSafe<String> {
     AssertSqlSafe(format!(

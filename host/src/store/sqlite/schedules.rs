@@ -8,9 +8,10 @@ use super::row;
 use super::tx::Tx;
 use super::writer::Verb;
 use crate::clock::UnixMs;
-use crate::schedule::{CatchUp, Cron, Schedule, ScheduleName, Timetable, Zone};
+use crate::schedule::{CatchUp, Cron, Schedule, ScheduleName, Timetable};
 use crate::store::stored::{damaged, task_id};
 use crate::store::{Advance, Conflict, DueSchedules, NewSchedule, Result, ScheduleStore, StoreError};
+use crate::zone::Zone;
 
 fn select(rest: &str) -> String {
     format!(

@@ -133,6 +133,26 @@ mod tests {
     }
 
     #[test]
+    fn an_expanded_source_may_lack_what_others_have() {
+        let expanded = |source: &str| {
+            let text = transaction("txn_1", "1000")
+                .replace("\"ch_1\"", source)
+                .replace(r#"[{"amount":59,"currency":"eur","type":"stripe_fee"}]"#, "null");
+            match entry(&text, 1, &options()) {
+                Entry::Transaction(_, row) => (row.source.unwrap_or_default(), row.charge, row.payment_intent, row.order_id),
+                other => panic!("{source}: {other:?}"),
+            }
+        };
+        let some = |text: &str| Some(text.to_owned());
+        let charge =
+            r#"{"id":"ch_1","object":"charge","payment_intent":{"id":"pi_1","metadata":null},"metadata":{"order_id":"o-1","n":7}}"#;
+        assert_eq!(expanded(charge), ("ch_1".to_owned(), some("ch_1"), some("pi_1"), some("o-1")));
+        let refund = r#"{"id":"re_1","object":"refund","charge":"ch_1","payment_intent":null,"metadata":null}"#;
+        assert_eq!(expanded(refund), ("re_1".to_owned(), some("ch_1"), None, None));
+        assert_eq!(expanded(r#"{"id":"trr_1","object":null}"#), ("trr_1".to_owned(), None, None, None));
+    }
+
+    #[test]
     fn a_list_is_read_with_what_it_says_of_its_neighbours() {
         let text = format!(
             r#"{{"object":"list","url":"/v1/balance_transactions","has_more":true,"data":[{},{}]}}"#,

@@ -59,7 +59,9 @@ impl FromStr for ImportKind {
     fn from_str(text: &str) -> Result<Self, String> {
         let unversioned =
             text.rsplit_once('.').filter(|(_, version)| version.bytes().all(|b| b.is_ascii_digit())).map_or(text, |(name, _)| name);
-        Self::ALL.into_iter().find(|kind| kind.name() == unversioned).ok_or_else(|| {
+        // The same columns: of a platform's accounts, and of one payout.
+        let plain = unversioned.strip_prefix("connected_account_").unwrap_or(unversioned).replace(".by_id.", ".");
+        Self::ALL.into_iter().find(|kind| kind.name() == plain).ok_or_else(|| {
             let known: Vec<_> = Self::ALL.iter().map(|kind| kind.name()).collect();
             format!("{text:?} is no kind of import; it is one of {}", known.join(", "))
         })
@@ -209,6 +211,9 @@ mod tests {
             assert_eq!(kind.name().parse(), Ok(kind));
             assert_eq!(format!("{}.3", kind.name()).parse(), Ok(kind));
         }
+        let other_names = ["connected_account_balance_change_from_activity.itemized.3", "connected_account_payouts.itemized.2"];
+        assert_eq!(other_names.map(str::parse), [Ok(ImportKind::BalanceChange), Ok(ImportKind::Payouts)]);
+        assert_eq!("payout_reconciliation.by_id.itemized.4".parse(), Ok(ImportKind::PayoutReconciliation));
         assert!("payouts.summary.1".parse::<ImportKind>().is_err_and(|why| why.contains("payouts.itemized")));
     }
 

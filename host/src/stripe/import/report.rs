@@ -132,11 +132,16 @@ impl<R: BufRead> ReportReader<R> {
 
     fn time(&self, row: &Row<'_>, time: Time) -> Result<UnixMs, String> {
         let text = row.at(time.column);
-        let wrong = |why: &dyn std::fmt::Display| format!("{:?} is not a time such as 2026-01-31 12:00:00: {why}", cut(text, 40));
-        let local: jiff::civil::DateTime = text.parse().map_err(|error: jiff::Error| wrong(&error))?;
-        let zone = self.options.time_zone.as_ref().filter(|_| !time.utc).cloned().unwrap_or(jiff::tz::TimeZone::UTC);
+        let wrong = || format!("{:?} is not a time such as 2026-01-31 12:00:00", cut(text, 40));
+        // Some programs add what the column says already.
+        let (text, says_utc) = match text.strip_suffix(" UTC").or_else(|| text.strip_suffix('Z')) {
+            Some(time) => (time, true),
+            None => (text, time.utc),
+        };
+        let local: jiff::civil::DateTime = text.parse().map_err(|_| wrong())?;
+        let zone = self.options.time_zone.as_ref().filter(|_| !says_utc).cloned().unwrap_or(jiff::tz::TimeZone::UTC);
         // In the hour that a clock repeats, the earlier of the two moments; in the one it skips, the later.
-        let moment = zone.to_ambiguous_zoned(local).compatible().map_err(|error| wrong(&error))?;
+        let moment = zone.to_ambiguous_zoned(local).compatible().map_err(|_| wrong())?;
         Ok(UnixMs(moment.timestamp().as_millisecond()))
     }
 }
@@ -293,6 +298,28 @@ mod tests {
         assert_eq!(rows[0].description.as_deref(), Some("Two, \"quoted\"\nlines"));
         assert_eq!((rows[1].amount, rows[1].charge.as_deref(), rows[1].available_on), (-500, None, rows[1].created_at));
         assert_eq!(entries.len(), 2);
+    }
+
+    #[test]
+    fn times_may_say_that_they_are_utc() {
+        let zone = Some(jiff::tz::TimeZone::get("Europe/Berlin").expect("known"));
+        let header = "balance_transaction_id,created,currency,gross,fee,net,reporting_category\n";
+        for (time, says) in [
+            ("2026-01-31 12:00:00", Some("2026-01-31T11:00:00.000Z")),
+            ("2026-01-31 12:00", Some("2026-01-31T11:00:00.000Z")),
+            ("2026-01-31 12:00:00 UTC", Some("2026-01-31T12:00:00.000Z")),
+            ("2026-01-31T12:00:00Z", Some("2026-01-31T12:00:00.000Z")),
+            ("2026-01-31", Some("2026-01-30T23:00:00.000Z")),
+            ("31.01.2026", None),
+            ("2026-01-31 12:00:00 CET", None),
+            ("Z", None),
+        ] {
+            let text = format!("{header}txn_1,{time},eur,1.00,0,1.00,charge\n");
+            let entries = entries(&text, ImportOptions { time_zone: zone.clone(), ..options(ImportKind::BalanceChange) });
+            let read = rows(&entries).first().map(|row| row.created_at.to_rfc3339());
+            assert_eq!(read.as_deref(), says, "{time}");
+            assert!(quarantined(&entries).iter().all(|(_, why)| why.ends_with("is not a time such as 2026-01-31 12:00:00")), "{entries:?}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 use taskwarden_money::Rate;
 
@@ -24,8 +25,7 @@ struct Written<'a> {
     amount: i64,
     fee: i64,
     net: i64,
-    #[serde(default)]
-    fee_details: Vec<FeeDetail>,
+    fee_details: Option<Vec<FeeDetail>>,
     /// Kept as it is written: a rate is a decimal, and would not survive a float.
     #[serde(borrow)]
     exchange_rate: Option<&'a RawValue>,
@@ -50,14 +50,10 @@ enum Source {
 #[derive(Deserialize)]
 struct Expanded {
     id: String,
-    #[serde(default)]
-    object: String,
-    #[serde(default)]
+    object: Option<String>,
     charge: Option<Source>,
-    #[serde(default)]
     payment_intent: Option<Source>,
-    #[serde(default)]
-    metadata: BTreeMap<String, String>,
+    metadata: Option<BTreeMap<String, Value>>,
 }
 
 impl Source {
@@ -85,13 +81,17 @@ impl Origins {
             None => Self::default(),
             Some(Source::Id(id)) => Self { charge: is_charge(&id).then(|| id.clone()), source: Some(id), ..Self::default() },
             Some(Source::Object(mut object)) => Self {
-                charge: if object.object == "charge" || is_charge(&object.id) {
+                charge: if object.object.as_deref() == Some("charge") || is_charge(&object.id) {
                     Some(object.id.clone())
                 } else {
                     object.charge.take().map(Source::into_id)
                 },
                 payment_intent: object.payment_intent.take().map(Source::into_id),
-                order_id: object.metadata.remove(order_key).filter(|id| !id.is_empty()),
+                order_id: object
+                    .metadata
+                    .take()
+                    .and_then(|metadata| Some(metadata.get(order_key)?.as_str()?.to_owned()))
+                    .filter(|id| !id.is_empty()),
                 source: Some(object.id),
             },
         }
@@ -109,8 +109,9 @@ pub fn read_transaction(json: &str, options: &ImportOptions) -> Result<BalanceTr
         format!("{field}: {}; the API gives money as integers in minor units", error.inner())
     })?;
     check_net(written.amount, written.fee, written.net)?;
-    let details: i128 = written.fee_details.iter().map(|detail| i128::from(detail.amount)).sum();
-    if !written.fee_details.is_empty() && details != i128::from(written.fee) {
+    let fee_details = written.fee_details.unwrap_or_default();
+    let details: i128 = fee_details.iter().map(|detail| i128::from(detail.amount)).sum();
+    if !fee_details.is_empty() && details != i128::from(written.fee) {
         return Err(format!("the fee is {} and its fee_details sum up to {details}", written.fee));
     }
     let origins = Origins::of(written.source, &options.order_key);

@@ -1,11 +1,13 @@
 //! Cells to values. Every function says what is wrong with the cell it was given.
+//!
+//! What is done for each cell is put in place of its calls: in a sandbox a call also looks at the fuel and at the time.
 
 use taskwarden_money::{Currency, Separator, parse_major, parse_minor};
 
 use super::{Bad, Reading};
 use crate::rows::{Scope, Status};
 use crate::store::Name;
-use crate::text::{ABSENT, Columns, HeaderError, Moment, Record, parse_moment};
+use crate::text::{ABSENT, Columns, HeaderError, IdCell, Memo, Moment, Record, parse_moment};
 
 /// An amount of money in one of two columns: in minor units as the API writes it, or in major units as reports do.
 #[derive(Clone, Copy)]
@@ -40,6 +42,7 @@ impl MoneyColumn {
         record.cell(self.column)
     }
 
+    #[inline(always)]
     pub(crate) fn read(self, record: Record<'_>, currency: Currency, separator: Separator) -> Result<i64, Bad> {
         let cell = self.cell(record);
         let read = if self.major {
@@ -52,6 +55,7 @@ impl MoneyColumn {
     }
 
     /// The same, where the cell may be empty.
+    #[inline(always)]
     pub(crate) fn read_if_any(self, record: Record<'_>, currency: Currency, separator: Separator) -> Result<Option<i64>, Bad> {
         if self.cell(record).is_empty() { Ok(None) } else { self.read(record, currency, separator).map(Some) }
     }
@@ -62,6 +66,7 @@ pub(crate) struct Common {
     currency: usize,
     account: usize,
     livemode: usize,
+    known_currency: Memo<(Currency, u8)>,
 }
 
 impl Common {
@@ -70,16 +75,21 @@ impl Common {
             currency: columns.need(&["currency"])?,
             account: columns.find(&["account", "account_id", "stripe_account"]),
             livemode: columns.find(&["livemode"]),
+            known_currency: Memo::default(),
         })
     }
 
+    #[inline(always)]
     pub(crate) fn currency(&self, record: Record<'_>, reading: &mut Reading<'_>) -> Result<(Currency, u8), Bad> {
         let cell = record.cell(self.currency);
-        let currency = Currency::parse(cell).map_err(|error| Bad::new("currency", error, cell))?;
-        let number = reading.book.currencies.add(currency).ok_or_else(|| Bad::new("currency", "is the 257th currency", cell))?;
-        Ok((currency, number))
+        self.known_currency.get(cell, || {
+            let currency = Currency::parse(cell).map_err(|error| Bad::new("currency", error, cell))?;
+            let number = reading.book.currencies.add(currency).ok_or_else(|| Bad::new("currency", "is the 257th currency", cell))?;
+            Ok((currency, number))
+        })
     }
 
+    #[inline(always)]
     pub(crate) fn scope(&self, record: Record<'_>, reading: &mut Reading<'_>) -> Result<u8, Bad> {
         if self.account == ABSENT && self.livemode == ABSENT {
             return Ok(reading.book.scopes.add(Scope::default()).unwrap_or_default());
@@ -96,6 +106,7 @@ impl Common {
 }
 
 /// The columns of a moment, the UTC ones first: the others are in the report's time zone.
+#[inline(always)]
 pub(crate) fn moment(column: &'static str, cell: &[u8], reading: &Reading<'_>) -> Result<Moment, Bad> {
     if cell.is_empty() {
         return Ok(0);
@@ -104,6 +115,7 @@ pub(crate) fn moment(column: &'static str, cell: &[u8], reading: &Reading<'_>) -
 }
 
 /// The same for a column that is in UTC whatever the time zone of the period is.
+#[inline(always)]
 pub(crate) fn utc_moment(column: &'static str, cell: &[u8]) -> Result<Moment, Bad> {
     if cell.is_empty() {
         return Ok(0);
@@ -111,8 +123,22 @@ pub(crate) fn utc_moment(column: &'static str, cell: &[u8]) -> Result<Moment, Ba
     parse_moment(cell, &crate::text::Zone::utc()).ok_or_else(|| Bad::new(column, "is no moment between 1970 and 2106", cell))
 }
 
+#[inline(always)]
 pub(crate) fn name(column: &'static str, cell: &[u8], reading: &mut Reading<'_>) -> Result<Name, Bad> {
+    if cell.is_empty() {
+        return Ok(Name::NONE);
+    }
     reading.book.names.add(cell).map_err(|error| Bad::new(column, error.reason(), cell))
+}
+
+/// The name of a cell that was looked ahead at.
+#[inline(always)]
+pub(crate) fn id(column: &'static str, cell: IdCell<'_>, reading: &mut Reading<'_>) -> Result<Name, Bad> {
+    if cell.is_empty() {
+        return Ok(Name::NONE);
+    }
+    let Some(lookup) = cell.lookup else { return name(column, cell.text, reading) };
+    reading.book.names.add_at(cell.text, lookup).map_err(|error| Bad::new(column, error.reason(), cell.text))
 }
 
 pub(crate) fn status(cell: &[u8]) -> Result<Status, Bad> {

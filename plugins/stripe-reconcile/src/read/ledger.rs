@@ -2,12 +2,12 @@
 
 use std::io::BufRead;
 
-use super::cells::{Common, MoneyColumn, moment, name, status, utc_moment};
+use super::cells::{Common, MoneyColumn, id, moment, status, utc_moment};
 use super::{Bad, Columned, Input, ReadError, Reading, each_row};
 use crate::kind::Kind;
-use crate::rows::{Extra, Flags, KindByte, Row};
+use crate::rows::{Extra, Flags, KindByte, Row, Status};
 use crate::store::Name;
-use crate::text::{ABSENT, Columns, HeaderError, Record};
+use crate::text::{ABSENT, Columns, HeaderError, Memo, Record};
 
 struct Layout {
     common: Common,
@@ -24,6 +24,7 @@ struct Layout {
     status: usize,
     created: usize,
     created_utc: usize,
+    known_status: Memo<Status>,
 }
 
 /// Reads the input `ledger` and answers with the number of records.
@@ -56,6 +57,7 @@ impl Layout {
             status: columns.find(&["status"]),
             created: columns.find(&["created", "created_at", "created_ms", "created_at_ms", "date"]),
             created_utc: columns.find(&["created_utc"]),
+            known_status: Memo::default(),
         };
         let keys = [layout.id, layout.order, layout.payment, layout.charge, layout.source, layout.balance_transaction];
         if keys.iter().all(|column| *column == ABSENT) {
@@ -75,34 +77,34 @@ fn read_row(layout: &Layout, record: Record<'_>, reading: &mut Reading<'_>) -> R
     let (currency, currency_number) = layout.common.currency(record, reading)?;
     let separator = reading.options.separator;
     let amount = layout.amount.read(record, currency, separator)?;
-    let id = record.cell(layout.id);
-    let charge = record.cell(layout.charge);
-    let mut source = record.cell(layout.source);
-    if source.is_empty() && is_source(id) {
-        source = id;
+    let own = record.id(layout.id);
+    let charge = record.id(layout.charge);
+    let mut source = record.id(layout.source);
+    if source.is_empty() && is_source(own.text) {
+        source = own;
     }
-    let kind = kind(record.cell(layout.kind), if source.is_empty() { charge } else { source }, amount)?;
+    let kind = kind(record.cell(layout.kind), if source.is_empty() { charge.text } else { source.text }, amount)?;
     if source.is_empty() && matches!(kind, Kind::Charge | Kind::Order) {
         source = charge;
     }
-    let mut payment = record.cell(layout.payment);
-    if payment.is_empty() && id.starts_with(b"pi_") {
-        payment = id;
+    let mut payment = record.id(layout.payment);
+    if payment.is_empty() && own.text.starts_with(b"pi_") {
+        payment = own;
     }
     if payment.is_empty() {
         payment = if charge.is_empty() && kind == Kind::Charge { source } else { charge };
     }
-    let mut order = record.cell(layout.order);
-    if layout.order == ABSENT && !is_source(id) && !id.starts_with(b"pi_") {
-        order = id;
+    let mut order = record.id(layout.order);
+    if layout.order == ABSENT && !is_source(own.text) && !own.text.starts_with(b"pi_") {
+        order = own;
     }
-    let source_name = name("source", source, reading)?;
+    let source_name = id("source", source, reading)?;
     let ids = [
-        name("balance_transaction", record.cell(layout.balance_transaction), reading)?,
+        id("balance_transaction", record.id(layout.balance_transaction), reading)?,
         source_name,
         // Often the same cell, which need not be looked up twice.
-        if std::ptr::eq(payment, source) { source_name } else { name("payment_intent", payment, reading)? },
-        name("order_id", order, reading)?,
+        if std::ptr::eq(payment.text, source.text) { source_name } else { id("payment_intent", payment, reading)? },
+        id("order_id", order, reading)?,
     ];
     if ids.iter().all(|id| !id.is_some()) {
         return Err(Bad::new("", "has no id to join by", b""));
@@ -123,7 +125,7 @@ fn read_row(layout: &Layout, record: Record<'_>, reading: &mut Reading<'_>) -> R
         currency: currency_number,
         scope: layout.common.scope(record, reading)?,
         kind: KindByte(kind),
-        status: status(record.cell(layout.status))?,
+        status: layout.known_status.get(record.cell(layout.status), || status(record.cell(layout.status)))?,
         ..Row::default()
     };
     let mut extra = Extra::default();

@@ -12,6 +12,7 @@ use std::io::{self, BufRead};
 
 use crate::request::Options;
 use crate::rows::Book;
+use crate::store::Lookup;
 use crate::text::{ABSENT, Columns, Csv, CsvError, HeaderError, Record};
 
 pub(crate) use bank::read_bank;
@@ -138,9 +139,18 @@ fn each_row<L: Columned>(
     let layout = plan(&columns, reading).map_err(|error| ReadError::header(input, &error))?;
     let mut count = 0;
     let keys: Vec<usize> = layout.keys().into_iter().filter(|column| *column != ABSENT).collect();
+    let mut lookups = Vec::with_capacity(BLOCK_RECORDS * keys.len());
     while let Some(block) = csv.block(BLOCK_RECORDS).map_err(trouble)? {
-        reading.book.names.warm(block.records().flat_map(|record| keys.iter().map(move |column| record.cell(*column))));
+        lookups.clear();
         for record in block.records() {
+            lookups.extend(keys.iter().map(|column| Lookup::of(record.cell(*column))));
+        }
+        reading.book.names.look_ahead(&mut lookups);
+        let mut lookups = lookups.as_slice();
+        for record in block.records() {
+            let (these, others) = lookups.split_at_checked(keys.len()).unwrap_or_default();
+            let record = record.with_lookups(&keys, these);
+            lookups = others;
             count += 1;
             let read = if record.len() == columns.len() {
                 row(&layout, record, reading)

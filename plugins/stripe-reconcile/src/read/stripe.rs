@@ -4,12 +4,12 @@ use std::io::BufRead;
 
 use taskwarden_money::{Currency, Rate};
 
-use super::cells::{Common, MoneyColumn, moment, name, status, utc_moment};
+use super::cells::{Common, MoneyColumn, id, moment, name, status, utc_moment};
 use super::ledger::by_prefix;
 use super::{Bad, Columned, Input, ReadError, Reading, each_row};
 use crate::kind::Kind;
-use crate::rows::{Extra, Flags, KindByte, Row};
-use crate::text::{ABSENT, Columns, HeaderError, Record};
+use crate::rows::{Extra, Flags, KindByte, Row, Status};
+use crate::text::{ABSENT, Columns, HeaderError, Memo, Record};
 
 struct Layout {
     common: Common,
@@ -32,6 +32,7 @@ struct Layout {
     fee_details: usize,
     presentment: MoneyColumn,
     presentment_currency: usize,
+    known_status: Memo<Status>,
 }
 
 /// A moment in UTC, or else in the report's time zone.
@@ -42,6 +43,7 @@ struct Moments {
 }
 
 impl Moments {
+    #[inline(always)]
     fn read(&self, record: Record<'_>, reading: &Reading<'_>) -> Result<u32, Bad> {
         if self.utc == ABSENT { moment(self.name, record.cell(self.local), reading) } else { utc_moment(self.name, record.cell(self.utc)) }
     }
@@ -92,6 +94,7 @@ impl Layout {
             fee_details: columns.find(&["fee_details"]),
             presentment: money("customer_facing_amount", &["customer_facing_amount", "presentment_amount"]),
             presentment_currency: columns.find(&["customer_facing_currency", "presentment_currency"]),
+            known_status: Memo::default(),
         })
     }
 }
@@ -102,38 +105,38 @@ fn read_row(layout: &Layout, record: Record<'_>, reading: &mut Reading<'_>) -> R
     let amount = layout.amount.read(record, currency, separator)?;
     let fee = layout.fee.read_if_any(record, currency, separator)?;
     let net = layout.net.read_if_any(record, currency, separator)?;
-    let id = record.cell(layout.id);
-    if id.is_empty() {
+    let own = record.id(layout.id);
+    if own.is_empty() {
         return Err(Bad::new("balance_transaction_id", "is empty", b""));
     }
-    let source = record.cell(layout.source);
-    let kind = kind(layout, record, source, amount);
-    let mut payment = record.cell(layout.payment);
+    let source = record.id(layout.source);
+    let kind = kind(layout, record, source.text, amount);
+    let mut payment = record.id(layout.payment);
     if payment.is_empty() {
-        let charge = record.cell(layout.charge);
+        let charge = record.id(layout.charge);
         payment = if charge.is_empty() && kind == Kind::Charge { source } else { charge };
     }
-    let source_name = name("source", source, reading)?;
+    let source_name = id("source", source, reading)?;
     let ids = [
-        name("balance_transaction_id", id, reading)?,
+        id("balance_transaction_id", own, reading)?,
         source_name,
         // Often the same cell, which need not be looked up twice.
-        if std::ptr::eq(payment, source) { source_name } else { name("payment_intent", payment, reading)? },
-        name("order_id", record.cell(layout.order), reading)?,
+        if std::ptr::eq(payment.text, source.text) { source_name } else { id("payment_intent", payment, reading)? },
+        id("order_id", record.id(layout.order), reading)?,
     ];
     let balance = record.cell(layout.balance);
     let balance = name("balance_type", if balance == b"payments" { b"" } else { balance }, reading)?;
     let mut row = Row {
         amount,
         ids,
-        payout: name("payout", record.cell(layout.payout), reading)?,
+        payout: id("payout", record.id(layout.payout), reading)?,
         created: layout.created.read(record, reading)?,
         available: layout.available.read(record, reading)?,
         currency: currency_number,
         balance: reading.book.balances.add(balance).ok_or_else(|| Bad::new("balance_type", "is the 257th", record.cell(layout.balance)))?,
         scope: layout.common.scope(record, reading)?,
         kind: KindByte(kind),
-        status: status(record.cell(layout.status))?,
+        status: layout.known_status.get(record.cell(layout.status), || status(record.cell(layout.status)))?,
         ..Row::default()
     };
     row.fee = match (fee, net) {

@@ -114,6 +114,22 @@ impl<'a> Cells<'a> {
         }
         hasher.finalize().into()
     }
+
+    /// A number that is the same for the same identity, and hardly ever for two; made from the numbers of the ids, it is only good within one
+    /// run.
+    pub(super) fn mark(&self, finding: &Finding) -> u64 {
+        const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mix = |mark: u64, word: u32| (mark.rotate_left(29) ^ u64::from(word)).wrapping_mul(ODD);
+        let mut mark = mix(u64::from(finding.leg as u8) << 8 | finding.class as u64, 0);
+        for row in self.lefts() {
+            mark = row.ids.iter().fold(mark, |mark, name| mix(mark, name.0));
+        }
+        mark = mix(mark, u32::MAX);
+        for row in self.rights() {
+            mark = row.ids.iter().fold(mark, |mark, name| mix(mark, name.0));
+        }
+        mark ^ mark >> 32
+    }
 }
 
 pub(super) fn stable_id(identity: &[u8; 32], number: u32) -> String {

@@ -60,15 +60,15 @@ pub(crate) fn write_breaks(
     )?;
     let mut lifecycle = Lifecycle::default();
     let mut still = BTreeSet::new();
-    let mut numbers: BTreeMap<[u8; 32], u32> = BTreeMap::new();
+    let order: Vec<u32> = ordered(context, settled, &rank_of_break).collect();
+    let mut numbers = Numbers::of(context, settled, &order);
+    let mut line = Vec::new();
     let today = show_day(context.options.zone.day(context.as_of));
-    for at in ordered(context, settled, &rank_of_break) {
+    for at in order {
         let Some(finding) = settled.findings.all.get(at) else { continue };
         let cells = Cells::of(context, settled, finding);
         let identity = cells.identity(book, finding);
-        let number = numbers.entry(identity).or_default();
-        let id = stable_id(&identity, *number);
-        *number += 1;
+        let id = stable_id(&identity, numbers.next(cells.mark(finding), &identity));
         let (state, first_seen) = match before.get(&id) {
             Some(first_seen) => ("persisting", first_seen),
             None => ("new", &today),
@@ -76,17 +76,19 @@ pub(crate) fn write_breaks(
         let age = cells.created().map(|created| context.as_of.saturating_sub(created) / DAY_SECONDS);
         let mut values = gross(context, settled, finding).into_iter();
         let value = values.find(|(currency, _)| *currency == cells.first.currency).map_or(0, |(_, value)| value);
-        write!(out, "{id},{state},{first_seen},{},{},{},", show(age), priority(finding), finding.outcome.name())?;
-        write!(out, "{},{},{},", finding.leg.name(), finding.class.name(), finding.rule.name())?;
-        write!(out, "{},{},", cells.currency(book), cells.left_currency(book))?;
-        write!(out, "{},{},{},", show(cells.left), show(cells.right), show(cells.difference()))?;
-        write!(out, "{value},{},", cells.becomes_break_on(context, finding))?;
-        write!(out, "{},{},", cells.first.kind().name(), cells.first.status.name())?;
-        write!(out, "{},", cells.created().map(show_moment).unwrap_or_default())?;
-        cells.write_ids(book, &mut out)?;
-        out.write_all(b",")?;
-        write_names(book, suggested(context, settled, at, finding), &mut out)?;
-        out.write_all(b"\n")?;
+        line.clear();
+        write!(line, "{id},{state},{first_seen},{},{},{},", show(age), priority(finding), finding.outcome.name())?;
+        write!(line, "{},{},{},", finding.leg.name(), finding.class.name(), finding.rule.name())?;
+        write!(line, "{},{},", cells.currency(book), cells.left_currency(book))?;
+        write!(line, "{},{},{},", show(cells.left), show(cells.right), show(cells.difference()))?;
+        write!(line, "{value},{},", cells.becomes_break_on(context, finding))?;
+        write!(line, "{},{},", cells.first.kind().name(), cells.first.status.name())?;
+        write!(line, "{},", cells.created().map(show_moment).unwrap_or_default())?;
+        cells.write_ids(book, &mut line)?;
+        line.push(b',');
+        write_names(book, suggested(context, settled, at, finding), &mut line)?;
+        line.push(b'\n');
+        out.write_all(&line)?;
         if state == "new" {
             lifecycle.new += 1;
         } else {
@@ -99,6 +101,37 @@ pub(crate) fn write_breaks(
     lifecycle.resolved_ids = resolved.into_iter().take(RESOLVED_LISTED_MAX).cloned().collect();
     out.flush()?;
     Ok(lifecycle)
+}
+
+/// Tells breaks of the same identity apart by a number. Hardly any is not alone, so only those that may not be are counted: a million entries
+/// of a map would need more room than the rows.
+struct Numbers {
+    /// Marks of identities that occur more than once. Sorted.
+    repeated: Vec<u64>,
+    counted: BTreeMap<[u8; 32], u32>,
+}
+
+impl Numbers {
+    fn of(context: &Context<'_>, settled: &Settled, order: &[u32]) -> Self {
+        let findings = order.iter().filter_map(|at| settled.findings.all.get(*at));
+        let mut all = Vec::with_capacity(order.len());
+        all.extend(findings.map(|finding| Cells::of(context, settled, finding).mark(finding)));
+        all.sort_unstable();
+        let twice = all.windows(2).filter(|pair| pair.first() == pair.last());
+        let mut repeated: Vec<u64> = twice.filter_map(|pair| pair.first().copied()).collect();
+        repeated.dedup();
+        Self { repeated, counted: BTreeMap::new() }
+    }
+
+    /// How many of this identity there were before.
+    fn next(&mut self, mark: u64, identity: &[u8; 32]) -> u32 {
+        if self.repeated.binary_search(&mark).is_err() {
+            return 0;
+        }
+        let number = self.counted.entry(*identity).or_default();
+        *number += 1;
+        *number - 1
+    }
 }
 
 /// Writes `matches.csv`: everything that is settled.
@@ -131,7 +164,7 @@ pub(crate) fn write_matches(context: &Context<'_>, settled: &Settled, mut out: i
     out.flush()
 }
 
-/// Looks ahead at the rows and ids of the next findings, which lie all over memory: see [`crate::store::Names::warm`].
+/// Looks ahead at the rows and ids of the next findings, which lie all over memory: see [`crate::store::Names::look_ahead`].
 fn warm(context: &Context<'_>, settled: &Settled, next: &[u32]) {
     let findings = || next.iter().take(WARM_FINDINGS).filter_map(|at| settled.findings.all.get(*at));
     let mut places = Vec::with_capacity(WARM_FINDINGS);

@@ -104,6 +104,8 @@ pub struct Report<'a> {
     pub fx: &'a [FxLine],
     /// How the search for sums went.
     pub group_search: GroupSearchReport,
+    /// Candidates of ambiguous rows that `breaks.csv` does not name, because it names at most five with each.
+    pub suggestions_left_out: u64,
     /// Open items of the run before that took part again.
     pub carried_rows: u64,
     /// Exact repeats that were left out because the request said so.
@@ -181,6 +183,10 @@ pub(crate) fn summarise(context: &Context<'_>, settled: &Settled, quarantine: &Q
         (true, true) => Verdict::Reconciled,
     };
     let mut reasons = missing;
+    let unknown: u64 = lines.iter().filter(|(key, _)| key.class == Class::Unclassified).map(|(_, line)| line.findings).sum();
+    if unknown > 0 {
+        reasons.push(format!("{unknown} movements are of a type that is not known: see breaks.csv"));
+    }
     if breaks > 0 {
         reasons.push(format!("{breaks} breaks: see breaks.csv"));
     }

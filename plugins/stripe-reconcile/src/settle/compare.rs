@@ -116,6 +116,8 @@ impl<'a> Comparison<'a> {
     pub(super) fn report_ambiguous(&mut self, left: &[u32], right: &[u32]) {
         let some = |rows: &[u32]| rows.iter().copied().take(SUGGESTIONS_MAX).collect::<Vec<_>>();
         let (few_left, few_right) = (some(left), some(right));
+        let left_out = left.len() * (right.len() - few_right.len()) + right.len() * (left.len() - few_left.len());
+        self.findings.suggestions_left_out += left_out as u64;
         for at in left {
             let finding = self.report_left(*at, Class::Ambiguous, Rule::Candidates);
             self.findings.suggest(finding, &few_right);

@@ -113,22 +113,36 @@ impl Comparison<'_> {
         let other = if from_left { self.right.table } else { self.left.table };
         let mut found = Vec::new();
         let mut fitting = Vec::new();
+        let mut left_out = 0;
+        // Rows that look alike come one after another and have the same candidates.
+        let mut last: (Vec<u32>, Option<Suggestion>) = (Vec::new(), None);
         for row in &from.rows {
             fitting.clear();
+            let mut all = 0;
             for ids in among.id_sets.iter().filter(|ids| **ids & row.ids == 0) {
                 let gate = (row.family, row.currency, row.amount, *ids);
                 let begin = among.rows.partition_point(|other| (other.gate(), other.time) < (gate, row.time.saturating_sub(window)));
-                let near = among.rows.get(begin..).unwrap_or_default().iter();
-                let inside = near.take_while(|other| other.gate() == gate && other.time <= row.time.saturating_add(window));
-                fitting.extend(inside.take(SUGGESTIONS_MAX).map(|other| other.at));
+                let near = among.rows.get(begin..).unwrap_or_default();
+                let inside = near.partition_point(|other| (other.gate(), other.time) <= (gate, row.time.saturating_add(window)));
+                all += inside;
+                fitting.extend(near.iter().take(inside.min(SUGGESTIONS_MAX)).map(|other| other.at));
             }
             if !fitting.is_empty() {
-                self.sort(other, &mut fitting);
-                fitting.truncate(SUGGESTIONS_MAX);
-                found.push((row.at, self.findings.keep_suggestion(&fitting)));
+                // Only a row with one candidate can be settled here: the others will be shown with these.
+                left_out += all - fitting.len().min(SUGGESTIONS_MAX);
+                let known = last.1.filter(|_| last.0 == fitting);
+                let list = known.unwrap_or_else(|| {
+                    last.0.clone_from(&fitting);
+                    self.sort(other, &mut fitting);
+                    fitting.truncate(SUGGESTIONS_MAX);
+                    self.findings.keep_suggestion(&fitting)
+                });
+                last.1 = Some(list);
+                found.push((row.at, list));
             }
         }
         found.sort_unstable();
+        self.findings.suggestions_left_out += left_out as u64;
         found
     }
 }

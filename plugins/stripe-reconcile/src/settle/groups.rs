@@ -41,6 +41,7 @@ impl Comparison<'_> {
             let mut members = members;
             self.sort(members_table, &mut members);
             if shared {
+                self.findings.suggestions_left_out += members.len().saturating_sub(SUGGESTIONS_MAX) as u64;
                 members.truncate(SUGGESTIONS_MAX);
                 let finding = match one_is_left {
                     true => self.report_left(one, Class::Ambiguous, Rule::SubsetSum),

@@ -72,7 +72,8 @@ impl Comparison<'_> {
         for begin in (0..rows).step_by(BLOCK_ROWS) {
             let block = begin..rows.min(begin.saturating_add(BLOCK_ROWS as u32));
             // Partners lie all over memory.
-            let partners = block.clone().map(|at| place.get(self.left.row(at).id(key).0 as usize).copied().unwrap_or(u32::MAX));
+            let ids = block.clone().map(|at| self.left.table.rows.get(at).map_or(Name::NONE, |row| row.id(key)));
+            let partners = ids.map(|name| place.get(name.0 as usize).copied().unwrap_or(u32::MAX));
             self.right.table.warm(partners.filter(|partner| *partner != u32::MAX));
             for at in block {
                 let name = self.left.row(at).id(key);

@@ -120,7 +120,9 @@ impl Comparison<'_> {
                 self.search.skipped += u64::from(other == Found::TooCostly);
                 let first = self.first_in_first_out(&candidates, &row);
                 let finding = self.report_right(at, Class::PayoutUnattributable, Rule::Manual);
-                self.findings.suggest(finding, first.get(..first.len().min(SUGGESTIONS_MAX)).unwrap_or_default());
+                let shown = first.get(..first.len().min(SUGGESTIONS_MAX)).unwrap_or_default();
+                self.findings.suggestions_left_out += (first.len() - shown.len()) as u64;
+                self.findings.suggest(finding, shown);
             }
         }
     }

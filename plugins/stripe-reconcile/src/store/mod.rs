@@ -5,5 +5,5 @@ mod names;
 mod pages;
 
 pub(crate) use bits::Bits;
-pub(crate) use names::{Name, Names, needs_quotes};
+pub(crate) use names::{Lookup, Name, Names, needs_quotes};
 pub(crate) use pages::Pages;

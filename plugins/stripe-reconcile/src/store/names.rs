@@ -80,6 +80,11 @@ impl Names {
         self.needs_quotes
     }
 
+    /// Gives back the room of the table that finds a name by its text: there will be no more texts.
+    pub(crate) fn close(&mut self) {
+        self.slots = Vec::new();
+    }
+
     /// How many numbers are given out, the one for "none" included.
     pub(crate) fn count(&self) -> u32 {
         self.places.len()
@@ -87,24 +92,34 @@ impl Names {
 
     /// The name of a text, new or old; the empty text is none.
     pub(crate) fn add(&mut self, text: &[u8]) -> Result<Name, NameError> {
+        self.add_at(text, Lookup::of(text))
+    }
+
+    /// The same where [`Names::look_ahead`] has been.
+    pub(crate) fn add_at(&mut self, text: &[u8], lookup: Lookup) -> Result<Name, NameError> {
         if text.is_empty() {
             return Ok(Name::NONE);
         }
-        if text.len() > LENGTH_MAX {
-            return Err(NameError::TooLong);
-        }
-        if !text.is_ascii() && std::str::from_utf8(text).is_err() {
-            return Err(NameError::NotUtf8);
+        if self.slots.is_empty() {
+            return Err(NameError::TooMany);
         }
         if self.used * 8 >= self.slots.len() * 7 {
             self.grow();
         }
-        let hash = hash(text);
+        let hash = lookup.hash;
         let mask = self.slots.len() - 1;
-        let mut at = hash as usize & mask;
+        // Names are never taken out, so what was passed over then is passed over now; growing alone moves them.
+        let mut at = if lookup.slots == self.slots.len() as u32 { lookup.at } else { hash } as usize & mask;
         loop {
             let slot = self.slots.get(at).copied().unwrap_or(0);
             if slot == 0 {
+                // What is there already was looked at when it came.
+                if text.len() > LENGTH_MAX {
+                    return Err(NameError::TooLong);
+                }
+                if !text.is_ascii() && std::str::from_utf8(text).is_err() {
+                    return Err(NameError::NotUtf8);
+                }
                 let name = self.lay_down(text).ok_or(NameError::TooMany)?;
                 if let Some(slot) = self.slots.get_mut(at) {
                     *slot = u64::from(hash) << 32 | u64::from(name.0);
@@ -114,27 +129,38 @@ impl Names {
                 return Ok(name);
             }
             let name = Name(slot as u32);
-            if (slot >> 32) as u32 == hash && self.bytes(name) == text {
+            if (slot >> 32) as u32 == hash && is_same(self.bytes(name), text) {
                 return Ok(name);
             }
             at = (at + 1) & mask;
         }
     }
 
-    /// Looks ahead at texts that will be added: first where each would be, then what is there. In loops this small the processor waits for
+    /// Looks ahead at texts that will be added: where each would be, then what is there. In loops this small the processor waits for
     /// many places of memory at once; one text after another it would wait for each.
-    pub(crate) fn warm<'a>(&self, texts: impl Iterator<Item = &'a [u8]>) {
+    pub(crate) fn look_ahead(&self, lookups: &mut [Lookup]) {
         let mask = self.slots.len() - 1;
-        let mut names = Vec::with_capacity(256);
-        for text in texts {
-            if let Some(slot) = self.slots.get(hash(text) as usize & mask).filter(|slot| **slot != 0) {
-                names.push(Name(*slot as u32));
+        let at = |lookup: &Lookup| self.slots.get(lookup.hash as usize & mask).copied().unwrap_or(0);
+        std::hint::black_box(lookups.iter().fold(0u64, |sum, lookup| sum.wrapping_add(at(lookup))));
+        let mut names = Vec::with_capacity(lookups.len());
+        for lookup in lookups {
+            let mut at = lookup.hash as usize & mask;
+            let slot = loop {
+                let slot = self.slots.get(at).copied().unwrap_or(0);
+                if slot == 0 || (slot >> 32) as u32 == lookup.hash {
+                    break slot;
+                }
+                at = (at + 1) & mask;
+            };
+            (lookup.at, lookup.slots) = (at as u32, self.slots.len() as u32);
+            if slot != 0 {
+                names.push(Name(slot as u32));
             }
         }
         self.warm_texts(&names);
     }
 
-    /// The same for names whose texts will be wanted.
+    /// Looks ahead at names whose texts will be wanted.
     pub(crate) fn warm_texts(&self, names: &[Name]) {
         let places: Vec<u32> = names.iter().filter_map(|name| self.places.get(name.0).copied()).collect();
         let touched = places.iter().filter_map(|place| {
@@ -185,7 +211,10 @@ impl Names {
         let page = self.texts.last_mut()?;
         let place = u32::try_from(page_number * TEXT_PAGE_BYTES + page.len()).ok()?;
         page.push(u8::try_from(text.len()).ok()?);
-        page.extend_from_slice(text);
+        // Word by word: a sandbox leaves itself to copy what is longer than a word, and most ids are three words long.
+        let (words, rest) = text.as_chunks::<8>();
+        words.iter().for_each(|word| page.extend_from_slice(word));
+        rest.iter().for_each(|byte| page.push(*byte));
         self.places.push(place).map(Name)
     }
 
@@ -207,6 +236,31 @@ impl Names {
 
 fn slots_for(names: usize) -> usize {
     (names + names / 4).clamp(64, 1 << 24).next_power_of_two()
+}
+
+/// Where the number of a text is, or would be, as far as that is known: its hash, and the slot where a search ended in a table of so many.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lookup {
+    hash: u32,
+    at: u32,
+    slots: u32,
+}
+
+impl Lookup {
+    /// Nothing but the hash.
+    pub(crate) fn of(text: &[u8]) -> Self {
+        Self { hash: hash(text), at: 0, slots: 0 }
+    }
+}
+
+/// Whether two texts are the same: a call to compare bytes costs more than comparing the few words of an id.
+fn is_same(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    let words = a.iter().zip(b).all(|(a, b)| u64::from_le_bytes(*a) == u64::from_le_bytes(*b));
+    words && a_rest.iter().zip(b_rest).all(|(a, b)| a == b)
 }
 
 /// Eight bytes at a time, with the multiplication that WebAssembly has. What is hashed is compared afterwards, so a collision costs time

@@ -2,6 +2,9 @@
 
 use std::io::{self, BufRead};
 
+use super::ABSENT;
+use crate::store::Lookup;
+
 /// A record beyond this is a quote that was never closed.
 const RECORD_BYTES_MAX: usize = 1 << 20;
 const BUFFER_BYTES: usize = 1 << 17;
@@ -23,6 +26,9 @@ pub(crate) struct Csv<R> {
     doubled: Vec<usize>,
     /// Line ends inside the cells of the record.
     inner_lines: u64,
+    /// Where separators and line ends are in a window of the buffer: its first byte, and a bit for each of its 64.
+    window: usize,
+    marks: u64,
 }
 
 /// Some records, valid until the next are read.
@@ -40,6 +46,8 @@ impl<'a> Block<'a> {
             buffer,
             cells: cells.get(*first..end).unwrap_or_default(),
             line: *line,
+            keys: &[],
+            lookups: &[],
         })
     }
 }
@@ -51,6 +59,22 @@ pub(crate) struct Record<'a> {
     cells: &'a [(u32, u32)],
     /// The line it begins on, counted from 1.
     pub(crate) line: u64,
+    /// Columns that hold ids, and what looking ahead has found of each.
+    keys: &'a [usize],
+    lookups: &'a [Lookup],
+}
+
+/// A cell that holds an id.
+#[derive(Clone, Copy)]
+pub(crate) struct IdCell<'a> {
+    pub(crate) text: &'a [u8],
+    pub(crate) lookup: Option<Lookup>,
+}
+
+impl IdCell<'_> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
 }
 
 /// Why reading cannot go on.
@@ -67,7 +91,23 @@ impl<'a> Record<'a> {
         self.cells.len()
     }
 
+    /// The same record with what is known of the cells in the columns `keys`.
+    pub(crate) fn with_lookups(self, keys: &'a [usize], lookups: &'a [Lookup]) -> Self {
+        Self { keys, lookups, ..self }
+    }
+
+    /// A cell that holds an id.
+    #[inline(always)]
+    pub(crate) fn id(&self, column: usize) -> IdCell<'a> {
+        if column == ABSENT {
+            return IdCell { text: b"", lookup: None };
+        }
+        let known = self.keys.iter().zip(self.lookups).find(|(key, _)| **key == column);
+        IdCell { text: self.cell(column), lookup: known.map(|(_, lookup)| *lookup) }
+    }
+
     /// A cell without blanks around it; empty when there is none.
+    #[inline(always)]
     pub(crate) fn cell(&self, at: usize) -> &'a [u8] {
         let Some((start, end)) = self.cells.get(at) else { return b"" };
         let cell = self.buffer.get(*start as usize..*end as usize).unwrap_or_default();
@@ -99,6 +139,8 @@ impl<R: BufRead> Csv<R> {
             records: Vec::new(),
             doubled: Vec::new(),
             inner_lines: 0,
+            window: 0,
+            marks: 0,
         }
     }
 
@@ -114,6 +156,7 @@ impl<R: BufRead> Csv<R> {
         if first_line.contains(&b';') && !first_line.contains(&b',') {
             self.separator = b';';
         }
+        self.find_marks(self.start);
         self.next()
     }
 
@@ -174,11 +217,45 @@ impl<R: BufRead> Csv<R> {
         self.ended = count == 0;
         self.buffer.extend_from_slice(chunk);
         self.from.consume(count);
+        self.find_marks(0);
         Ok(())
     }
 
+    /// The first separator or line end at `at` or after it, as far as the buffer goes.
+    #[inline(always)]
+    fn mark(&mut self, at: usize) -> Option<usize> {
+        if at.wrapping_sub(self.window) >= 64 {
+            self.find_marks(at);
+        }
+        let passed = at - self.window;
+        let mut marks = self.marks >> passed << passed;
+        while marks == 0 {
+            let next = self.window + 64;
+            if next >= self.buffer.len() {
+                return None;
+            }
+            self.find_marks(next);
+            marks = self.marks;
+        }
+        Some(self.window + marks.trailing_zeros() as usize)
+    }
+
+    /// Looks at the 64 bytes from `at` on.
+    fn find_marks(&mut self, at: usize) {
+        self.window = at;
+        let rest = self.buffer.get(at..).unwrap_or_default();
+        let separator = self.separator;
+        self.marks = match rest.first_chunk::<64>() {
+            Some(bytes) => marks(bytes, separator),
+            None => {
+                let bit = |(at, byte): (usize, &u8)| u64::from(*byte == separator || *byte == b'\n') << at;
+                rest.iter().enumerate().map(bit).fold(0, |bits, bit| bits | bit)
+            }
+        };
+    }
+
     fn is_blank(&self, first: usize) -> bool {
-        let only = Record { buffer: &self.buffer, cells: self.cells.get(first..).unwrap_or_default(), line: 0 };
+        let only = Record { buffer: &self.buffer, cells: self.cells.get(first..).unwrap_or_default(), line: 0, keys: &[], lookups: &[] };
         only.len() == 1 && only.cell(0).is_empty()
     }
 
@@ -192,17 +269,16 @@ impl<R: BufRead> Csv<R> {
                 let Some(after) = self.scan_quoted(at) else { return Scan::NeedsMore };
                 at = after;
             } else {
-                let rest = self.buffer.get(at..).unwrap_or_default();
-                match cell_end(rest, self.separator) {
-                    Some(length) => {
-                        self.push_cell(at, at + length);
-                        at += length;
+                match self.mark(at) {
+                    Some(end) => {
+                        self.push_cell(at, end);
+                        at = end;
                     }
                     None if self.ended => {
-                        if rest.is_empty() && self.cells.len() == first {
+                        let end = self.buffer.len();
+                        if at == end && self.cells.len() == first {
                             return Scan::Record(at);
                         }
-                        let end = at + rest.len();
                         self.push_cell(at, end);
                         at = end;
                     }
@@ -270,29 +346,43 @@ impl<R: BufRead> Csv<R> {
         }
     }
 
+    #[inline(always)]
     fn push_cell(&mut self, from: usize, to: usize) {
         self.cells.push((u32::try_from(from).unwrap_or(u32::MAX), u32::try_from(to).unwrap_or(u32::MAX)));
     }
 }
 
-/// Where a cell without quotes ends: eight bytes at a time.
-fn cell_end(bytes: &[u8], separator: u8) -> Option<usize> {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = 0x8080_8080_8080_8080;
-    let (separators, ends) = (u64::from(separator) * ONES, u64::from(b'\n') * ONES);
-    let mut at = 0;
-    while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
-        let word = u64::from_le_bytes(*word);
-        let (a, b) = (word ^ separators, word ^ ends);
-        // A byte of zeros borrows from its high bit. Above the first such byte there may be wrong ones, and only the first counts.
-        let zeros = (a.wrapping_sub(ONES) & !a | b.wrapping_sub(ONES) & !b) & HIGHS;
-        if zeros != 0 {
-            return Some(at + zeros.trailing_zeros() as usize / 8);
-        }
-        at += 8;
+/// A bit for each byte that is a separator or a line end.
+#[cfg(target_feature = "simd128")]
+fn marks(bytes: &[u8; 64], separator: u8) -> u64 {
+    use std::arch::wasm32::{i8x16_bitmask, i8x16_eq, u8x16_splat, u64x2, v128_or};
+    let (separators, ends) = (u8x16_splat(separator), u8x16_splat(b'\n'));
+    let (words, _) = bytes.as_chunks::<8>();
+    let mut bits = 0;
+    for (at, pair) in words.as_chunks::<2>().0.iter().enumerate() {
+        let lanes = u64x2(u64::from_le_bytes(pair[0]), u64::from_le_bytes(pair[1]));
+        let found = i8x16_bitmask(v128_or(i8x16_eq(lanes, separators), i8x16_eq(lanes, ends)));
+        bits |= u64::from(found) << (16 * at);
     }
-    let rest = bytes.get(at..)?;
-    rest.iter().position(|byte| *byte == separator || *byte == b'\n').map(|more| at + more)
+    bits
+}
+
+/// A bit for each byte that is a separator or a line end.
+#[cfg(not(target_feature = "simd128"))]
+fn marks(bytes: &[u8; 64], separator: u8) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const LOWS: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+    // Moves the lowest bit of each byte into the highest byte, in their order.
+    const GATHER: u64 = 0x0102_0408_1020_4080;
+    let (separators, ends) = (u64::from(separator) * ONES, u64::from(b'\n') * ONES);
+    // The high bit of each byte that is zero, exactly: nothing is carried from byte to byte.
+    let zeros = |word: u64| !(((word & LOWS) + LOWS) | word | LOWS);
+    let (words, _) = bytes.as_chunks::<8>();
+    words.iter().enumerate().fold(0, |bits, (at, word)| {
+        let word = u64::from_le_bytes(*word);
+        let found = zeros(word ^ separators) | zeros(word ^ ends);
+        bits | (found >> 7).wrapping_mul(GATHER) >> 56 << (8 * at)
+    })
 }
 
 #[cfg(test)]
@@ -340,6 +430,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_mark_is_where_a_separator_or_a_line_end_is(bytes in prop::array::uniform32(prop::sample::select(b"ab;,\n\x0b\x2d\x80\xac\xff".to_vec()))) {
+            let twice: [u8; 64] = std::array::from_fn(|at| bytes[at % 32].rotate_left(at as u32 / 32));
+            let expected = (0..64).filter(|at| matches!(twice[*at], b',' | b'\n')).fold(0u64, |bits, at| bits | 1 << at);
+            prop_assert_eq!(marks(&twice, b','), expected);
+        }
+
         #[test]
         fn what_is_quoted_is_read_back(cells in prop::collection::vec(prop::collection::vec("[a-c\",; \n]{0,6}", 3), 1..20), chunk in 1usize..40) {
             let quote = |cell: &String| format!("\"{}\"", cell.replace('"', "\"\""));

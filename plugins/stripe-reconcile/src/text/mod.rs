@@ -2,8 +2,10 @@
 
 mod columns;
 mod csv;
+mod memo;
 mod time;
 
 pub(crate) use columns::{ABSENT, Columns, HeaderError};
-pub(crate) use csv::{Csv, CsvError, Record};
+pub(crate) use csv::{Csv, CsvError, IdCell, Record};
+pub(crate) use memo::Memo;
 pub(crate) use time::{Moment, Zone, parse_date, parse_moment, show_day, show_moment};

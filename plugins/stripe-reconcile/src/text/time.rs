@@ -15,7 +15,7 @@ const MILLISECONDS_FROM: i64 = 100_000_000_000;
 #[derive(Debug, Clone)]
 pub(crate) struct Zone {
     zone: TimeZone,
-    name: String,
+    name: std::borrow::Cow<'static, str>,
     /// The last answer: the offset in seconds and from when to when it holds.
     known: std::cell::Cell<(i64, i64, i64)>,
 }
@@ -26,11 +26,11 @@ impl Zone {
             return Ok(Self::utc());
         }
         let zone = TimeZone::get(name).map_err(|_| unknown(name))?;
-        Ok(Self { zone, name: name.to_owned(), known: std::cell::Cell::new((0, 0, 0)) })
+        Ok(Self { zone, name: name.to_owned().into(), known: std::cell::Cell::new((0, 0, 0)) })
     }
 
     pub(crate) fn utc() -> Self {
-        Self { zone: TimeZone::UTC, name: "UTC".to_owned(), known: std::cell::Cell::new((0, 0, 0)) }
+        Self { zone: TimeZone::UTC, name: "UTC".into(), known: std::cell::Cell::new((0, 0, 0)) }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -79,11 +79,13 @@ fn unknown(name: &str) -> String {
 
 /// Reads Unix seconds or milliseconds, RFC 3339, `2026-01-31 12:00:00` (with `T` or a space; in `zone` when no offset is given), or a date
 /// alone, which is the start of that day in `zone`.
+#[inline(always)]
 pub(crate) fn parse_moment(text: &[u8], zone: &Zone) -> Option<Moment> {
     let seconds = if text.len() > 4 && text.get(4) == Some(&b'-') { parse_written(text, zone)? } else { parse_unix(text)? };
     Moment::try_from(seconds).ok()
 }
 
+#[inline(always)]
 fn parse_unix(text: &[u8]) -> Option<i64> {
     let number = taskwarden_money::parse_minor(text).ok()?;
     Some(if number.abs() >= MILLISECONDS_FROM { number.div_euclid(1000) } else { number })

@@ -15,7 +15,7 @@ use crate::store::stored::damaged;
 use crate::store::stripe::{Difference, IncomeAudit, IncomeFilter, IncomeRow, IncomeStore};
 use crate::store::{Conflict, Result, StoreError};
 use crate::stripe::income::{BUCKET_MS, Basis, CLOSED_AFTER_MS, Cell, Deltas, Sums, bucket, of_movement, of_transaction};
-use crate::stripe::zone::Period;
+use crate::zone::Period;
 
 const ADD: &str = "INSERT INTO stripe_income (bucket_ms, account, livemode, basis, balance_type, currency, category, facts, amount, fee, net) \
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET \

@@ -1,14 +1,14 @@
-//! Time zones for reading: when a day begins and ends where somebody lives. The zones' rules are inside the binary, so that the same
-//! figures come out on every machine, also on one that has no zones installed.
+//! Time zones: when a day begins and ends where somebody lives. The zones' rules are inside the binary, so that the same figures come out on
+//! every machine, also on one that has no zones installed, and all hosts of one database agree.
 
 use std::str::FromStr;
 
-use jiff::civil::Date;
-use jiff::tz::{TimeZone, TimeZoneDatabase};
+use jiff::civil::{Date, DateTime};
+use jiff::tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase};
 use jiff::{Timestamp, ToSpan as _};
 
 /// A time zone by its IANA name.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Zone(TimeZone);
 
 /// A stretch of time, its end not included, in milliseconds UTC.
@@ -60,19 +60,43 @@ impl FromStr for Zone {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        let zone = TimeZoneDatabase::bundled().get(name);
-        zone.map(Self).map_err(|_| "this must be the IANA name of a time zone, such as Europe/Berlin or UTC".to_owned())
+        Self::parse(name)
     }
 }
+
+/// Every offset there is today is a multiple of it, so days of all zones can be made from such pieces.
+pub const QUARTER_HOUR_MS: i64 = 15 * 60 * 1000;
 
 /// Beyond these years no figures are kept.
 const OUT_OF_RANGE: &str = "this time is out of range";
 
 impl Zone {
+    /// The zone of this name.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn parse(name: &str) -> Result<Self, String> {
+        let zone = TimeZoneDatabase::bundled().get(name).ok().filter(|zone| zone.iana_name().is_some());
+        let short: String = name.chars().take(40).collect();
+        zone.map(Self).ok_or_else(|| format!("{short:?} is not a time zone; give an IANA name such as Europe/Berlin or UTC"))
+    }
+
     /// UTC.
     #[must_use]
     pub fn utc() -> Self {
         Self(TimeZone::UTC)
+    }
+
+    /// Its IANA name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.iana_name().unwrap_or("UTC")
+    }
+
+    /// The offset or the two offsets of a local time, which clocks may skip or show twice.
+    #[must_use]
+    pub fn offset(&self, local: DateTime) -> AmbiguousOffset {
+        self.0.to_ambiguous_timestamp(local).offset()
     }
 
     /// The date that a moment falls on.
@@ -98,7 +122,7 @@ impl Zone {
     /// For moments beyond the calendar.
     pub fn period(&self, step: Step, at_ms: i64) -> Result<Period, String> {
         match step {
-            Step::QuarterHour => Ok(self.local(at_ms, super::income::BUCKET_MS)?),
+            Step::QuarterHour => Ok(self.local(at_ms, QUARTER_HOUR_MS)?),
             Step::Hour => self.local(at_ms, 3_600_000),
             Step::Day => self.day(self.date(at_ms)?),
             Step::Month => {
@@ -175,8 +199,10 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_no_zones_are_refused() {
-        for name in ["", "Berlin", "Europe/berlin/x", "+02:00", "../etc/passwd"] {
+    fn zones_have_iana_names() {
+        let names = ["europe/berlin", "UTC", "Asia/Kathmandu"].map(|name| zone(name).name().to_owned());
+        assert_eq!(names, ["Europe/Berlin", "UTC", "Asia/Kathmandu"]);
+        for name in ["", "Berlin", "Europe/berlin/x", "CET+1", "+02:00", "EST5EDT,M3.2.0,M11.1.0", "../etc/passwd"] {
             assert!(name.parse::<Zone>().is_err(), "{name}");
         }
         assert!("week".parse::<Step>().is_err());
