@@ -12,6 +12,7 @@ mod cost;
 mod dice;
 mod episode;
 mod explain;
+mod fit;
 mod form;
 mod grid;
 mod guest;
