@@ -8,6 +8,7 @@ mod changes;
 #[cfg(test)]
 mod complaints;
 mod cost;
+mod cycle;
 #[cfg(test)]
 mod dice;
 mod episode;
