@@ -188,6 +188,14 @@ fn describe(scored: &[Scored], run: &[usize], step_ms: i64, levels: &OnceCell<Ve
     let form =
         if form.shape == Shape::LevelShift { form.onset_at_level(levels.get_or_init(|| level_starts(scored, step_ms))) } else { form };
     let (onset, end) = (scored.get(form.first)?, scored.get(form.last)?);
+    // What was furthest off is part of what is told, and off to the side that is told.
+    let off = |point: &Scored| match form.way {
+        Way::Up => point.deviation,
+        Way::Down => -point.deviation,
+        Way::Unsteady => point.deviation.abs(),
+    };
+    let stretch = scored.get(form.first..=form.last)?;
+    let peak = stretch.iter().rev().max_by(|a, b| off(a).total_cmp(&off(b)))?;
     let latest = scored.last()?.time_ms;
     let episode = Episode {
         onset: show(onset.time_ms),
