@@ -6,7 +6,7 @@
 
 use crate::intraday;
 use crate::options::{Note, Options, Span};
-use crate::scorer::{Learnt, Scored, Scorer, WARM_UP_POINTS, stream};
+use crate::scorer::{FOUND, Learnt, Scored, Scorer, WARM_UP_POINTS, stream};
 use crate::season;
 use crate::series::Point;
 use crate::windows::unlike_others;
@@ -16,9 +16,6 @@ use crate::zone::Zone;
 const AROUND_SHARE: usize = 40;
 /// And over no fewer points than this.
 const AROUND_POINTS_MIN: usize = 12;
-
-/// What a cycle is called that no calendar knows.
-const FOUND: &str = "found in the series";
 
 pub(crate) fn score(points: &[Point], options: &Options) -> (Vec<Scored>, Learnt) {
     let (forward, learnt) = stream(points, options);

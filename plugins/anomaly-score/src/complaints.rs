@@ -265,3 +265,46 @@ fn a_shift_is_not_a_spike() {
     assert_eq!(found(|day| if day >= 150 { 1.4 } else { 1.0 }), Some(Shape::LevelShift));
     assert_eq!(found(|day| if (150..153).contains(&day) { 0.0 } else { 1.0 }), Some(Shape::Outage));
 }
+
+/// A run time: mostly near its usual level, sometimes a good deal longer, never near nothing.
+fn run_time(at: i64, level: f64) -> f64 {
+    level * crate::math::exp(0.25 * noise(at))
+}
+
+#[test]
+fn long_run_times_are_not_news_because_they_are_long() {
+    // Ten times slower from one day on: once that is known, as many alerts as before, because noise is a share of what is measured.
+    let level = |day: i64| if day < 500 { 40.0 } else { 400.0 };
+    let points = series(1000, DAY_MS, |day| run_time(day, level(day)));
+    let (scored, learnt) = score(&points, &Options::default());
+    assert_eq!(learnt.kind, Some(Kind::Duration));
+    let (before, after) = (alerts(&scored[30..500]).len(), alerts(&scored[560..]).len());
+    assert!(before <= 25 && after <= 25 && before.abs_diff(after) <= 12, "{before} and {after}");
+    // The band is as wide by its factor, and wider above than below.
+    let (low, high) = (&scored[480], &scored[980]);
+    for point in [low, high] {
+        assert!(point.low > 0.0 && point.high - point.expected > 1.3 * (point.expected - point.low), "{point:?}");
+    }
+    let factor = |point: &Scored| point.high / point.low;
+    assert!((factor(low) / factor(high) - 1.0).abs() < 0.3, "{} and {}", factor(low), factor(high));
+}
+
+#[test]
+fn a_run_time_is_judged_by_its_factor_whatever_the_step() {
+    for (step, count) in [(DAY_MS, 300i64), (3_600_000, 24 * 40), (FIVE_MINUTES_MS, 288 * 14)] {
+        let at = count - 20;
+        let severity = |kind: Kind, factor: f64| {
+            let value = |i: i64| run_time(i, 40.0) * if i == at { factor } else { 1.0 };
+            let options = Options { kind: Some(kind), ..Options::default() };
+            score(&series(count, step, value), &options).0[at as usize].severity
+        };
+        // Half as long is as unusual as twice as long; on the plain scale it is not.
+        let (twice, half) = (severity(Kind::Duration, 8.0), severity(Kind::Duration, 0.125));
+        assert!(twice >= 50.0 && half >= 50.0, "{twice} and {half} at steps of {step} ms");
+        assert!(severity(Kind::Value, 0.125) < half, "at steps of {step} ms");
+    }
+    // A measurement of nothing is an outage, not the end of the scale.
+    let (scored, _) = score(&series(300, DAY_MS, |day| if day == 250 { 0.0 } else { run_time(day, 40.0) }), &Options::default());
+    assert!(scored[250].severity > 50.0 && scored.iter().all(|point| point.score.is_finite() && point.low >= 0.0));
+    assert_eq!(episodes(&scored).iter().find(|episode| episode.value == 0.0).map(|episode| episode.shape), Some(Shape::Outage));
+}

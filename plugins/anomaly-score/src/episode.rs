@@ -49,9 +49,9 @@ pub enum Way {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Shape {
-    /// One or two points too high.
+    /// Too high for one or two points, or for less than a cycle (a week of days).
     Spike,
-    /// One or two points too low.
+    /// Too low for as long.
     Dip,
     /// Nothing, where something was expected.
     Outage,
@@ -169,10 +169,10 @@ fn describe(scored: &[Scored], run: &[usize], step_ms: i64, levels: &OnceCell<Ve
     // The earliest of equally bad points: the sentence should lead to where it began.
     let peak = core.iter().rev().max_by(|a, b| a.deviation.abs().total_cmp(&b.deviation.abs()))?;
     let worst = whole.iter().rev().max_by(|a, b| a.severity.total_cmp(&b.severity))?;
-    let form = if is_outage(&core) { None } else { form(scored, &places, step_ms) };
-    let form = match form {
-        Some(form) => form,
-        None => {
+    let form = match form(scored, &places, step_ms) {
+        // What went down and not to nothing is none, whatever the model has got used to by now.
+        Some(form) if !is_outage(&core) || (form.way == Way::Down && step_ms >= DAY_MS / 4 && !gone(scored, &form)) => form,
+        _ => {
             let direction = way(&core);
             let earlier = scored.get(first.saturating_sub(RANGE_POINTS)..first - before)?;
             // The model gets used to what goes on; what was expected of the worst point does not.
@@ -188,6 +188,14 @@ fn describe(scored: &[Scored], run: &[usize], step_ms: i64, levels: &OnceCell<Ve
     let form =
         if form.shape == Shape::LevelShift { form.onset_at_level(levels.get_or_init(|| level_starts(scored, step_ms))) } else { form };
     let (onset, end) = (scored.get(form.first)?, scored.get(form.last)?);
+    // What was furthest off is part of what is told, and off to the side that is told.
+    let off = |point: &Scored| match form.way {
+        Way::Up => point.deviation,
+        Way::Down => -point.deviation,
+        Way::Unsteady => point.deviation.abs(),
+    };
+    let stretch = scored.get(form.first..=form.last)?;
+    let peak = stretch.iter().rev().max_by(|a, b| off(a).total_cmp(&off(b)))?;
     let latest = scored.last()?.time_ms;
     let episode = Episode {
         onset: show(onset.time_ms),
@@ -211,6 +219,11 @@ fn describe(scored: &[Scored], run: &[usize], step_ms: i64, levels: &OnceCell<Ve
 fn is_outage(core: &[&Scored]) -> bool {
     let gone = |p: &&&Scored| p.expected > 0.0 && p.value >= 0.0 && p.value <= p.expected * OUTAGE_SHARE;
     way(core) == Way::Down && core.iter().filter(gone).count() * 2 > core.len()
+}
+
+/// Whether an incident's whole stretch is one of nothing.
+fn gone(scored: &[Scored], form: &Form) -> bool {
+    is_outage(&scored.get(form.first..=form.last).unwrap_or_default().iter().collect::<Vec<_>>())
 }
 
 fn way(core: &[&Scored]) -> Way {
@@ -296,16 +309,18 @@ mod tests {
         assert_eq!(after(&[70.0, 100.0]), (1, Some(Shape::Dip)));
         assert_eq!(after(&[0.0, 1.0, 0.0]), (1, Some(Shape::Outage)));
         assert_eq!(after(&[130.0, 129.0, 131.0, 130.0, 128.0]), (1, Some(Shape::LevelShift)));
-        assert_eq!(after(&[112.0, 118.0, 124.0, 131.0, 138.0, 145.0]), (1, Some(Shape::TrendChange)));
+        assert_eq!(after(&[102.0, 104.0, 106.0, 108.0, 110.0, 112.0, 114.0, 116.0, 118.0]), (1, Some(Shape::TrendChange)));
         assert_eq!(after(&[130.0, 70.0, 130.0, 70.0, 130.0, 70.0]), (1, Some(Shape::Variance)));
         assert_eq!(after(&[]), (0, None));
     }
 
     #[test]
     fn usual_values_at_unusual_times_break_the_season() {
+        let week = |at: i64| if at % 7 > 4 { 50.0 } else { 150.0 };
         let mut scored: Vec<Scored> =
-            (0..28).map(|at| Scored { deviation: 0.0, severity: 1.0, ..day(at, if at % 7 > 4 { 50.0 } else { 150.0 }) }).collect();
-        scored.extend((28..38).map(|at| Scored { deviation: if at % 2 == 0 { 4.0 } else { -4.0 }, severity: 70.0, ..day(at, 100.0) }));
+            (0..28).map(|at| Scored { deviation: 0.0, severity: 1.0, expected: week(at), ..day(at, week(at) + (at % 3) as f64) }).collect();
+        let off = |at: i64| Scored { deviation: (week(at + 3) - week(at)) / 25.0, severity: 70.0, ..day(at, week(at + 3)) };
+        scored.extend((28..38).map(|at| Scored { expected: week(at), ..off(at) }));
         assert_eq!(episodes(&scored)[0].shape, Shape::SeasonBreak);
         assert!(episodes(&scored)[0].ongoing);
     }

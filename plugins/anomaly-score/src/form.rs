@@ -5,6 +5,7 @@
 //! "Continuous inspection schemes", Biometrika 1954). Kind and direction follow from what lies between, and from what comes after.
 
 use crate::episode::{Shape, Way};
+use crate::fit::fit;
 use crate::scorer::Scored;
 use crate::stats::{MAD_TO_SIGMA, median};
 use crate::time::DAY_MS;
@@ -251,6 +252,12 @@ fn furthest(places: impl Iterator<Item = usize>, here: usize, adds: impl Fn(usiz
 pub(crate) fn form(scored: &[Scored], core: &[usize], step_ms: i64) -> Option<Form> {
     let (first, last) = (*core.first()?, *core.last()?);
     let rhythm = Rhythm::of(step_ms);
+    // A few points a week at most have no course of the week, and denser series too many stretches to try.
+    if (DAY_MS / 4..=2 * DAY_MS).contains(&rhythm.step_ms)
+        && let Some(form) = fit(scored, first, last, step_ms, rhythm.cycle)
+    {
+        return Some(form);
+    }
     let to = (last + 1 + 2 * rhythm.cycle).min(scored.len());
     let near = Outside::new(scored, rhythm, first, to)?;
     let side_of = |side: f64| heaviest(first..last + 1, |at| side * near.off(at) - DRIFT);

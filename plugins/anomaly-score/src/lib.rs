@@ -8,10 +8,12 @@ mod changes;
 #[cfg(test)]
 mod complaints;
 mod cost;
+mod cycle;
 #[cfg(test)]
 mod dice;
 mod episode;
 mod explain;
+mod fit;
 mod form;
 mod grid;
 mod guest;

@@ -37,6 +37,18 @@ pub(crate) enum Heed {
     Ignore,
 }
 
+impl Heed {
+    /// As it is written into a state.
+    pub(crate) fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The one of a code.
+    pub(crate) fn of_code(code: u8) -> Option<Self> {
+        [Self::Normal, Self::Trust, Self::Distrust, Self::Ignore].into_iter().find(|heed| heed.code() == code)
+    }
+}
+
 /// What a model says of one point before it takes it in.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Judged {

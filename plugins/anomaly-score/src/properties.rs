@@ -67,7 +67,12 @@ proptest! {
             prop_assert!(numbers.iter().all(|number| number.is_finite()), "{:?}", point);
             prop_assert!(point.score >= 0.0 && (0.0..=100.0).contains(&point.severity) && point.low <= point.high);
         }
-        prop_assert!(episodes(&scored).len() <= scored.len());
+        let found = episodes(&scored);
+        prop_assert!(found.len() <= scored.len());
+        for episode in &found {
+            let at = |text: &str| crate::time::parse_ms(text);
+            prop_assert!(at(&episode.onset) <= at(&episode.peak) && at(&episode.peak) <= at(&episode.end), "{:?}", episode);
+        }
     }
 
     #[test]

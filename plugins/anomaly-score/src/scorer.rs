@@ -57,8 +57,10 @@ pub(crate) const WARM_UP_POINTS: usize = 14;
 const EVENTS_MAX: usize = 64;
 /// The longest name of an event that is remembered.
 const EVENT_NAME_BYTES_MAX: usize = 64;
+/// What a cycle is called that no calendar knows.
+pub(crate) const FOUND: &str = "found in the series";
 /// The first bytes of a state: what it is, and the version of its format.
-const STATE_MARK: u32 = 0x5457_4133;
+const STATE_MARK: u32 = 0x5457_4134;
 
 /// The streaming scorer.
 #[derive(Debug, Clone)]
@@ -138,7 +140,9 @@ impl Scorer {
                 let kind = told.unwrap_or_else(|| Kind::guess(&values));
                 let cycle = self.options.season_points.map_or(grid.cycle().0, |points| points.min(CYCLE_MAX));
                 let calendar = Calendar::new(kind.scale(&values), cycle, grid.by_month());
-                Engine::Calendar(grid, kind, Box::new(calendar))
+                // A series that is known as a whole is searched as a whole.
+                let alone = self.options.mode == Mode::Streaming && self.options.season_points.is_none();
+                Engine::Calendar(grid, kind, Box::new(if alone { calendar.searching() } else { calendar }))
             }
         };
         for point in seen {
@@ -211,7 +215,9 @@ impl Scorer {
             Engine::Intraday(grid, intraday) => (grid, intraday.kind()),
         };
         let intraday = matches!(self.engine, Engine::Intraday(..));
+        let found = if let Engine::Calendar(_, _, calendar) = &self.engine { calendar.found() } else { None };
         let season = match (self.options.season_points, grid.cycle()) {
+            _ if found.is_some() => found.map(|points| (points, FOUND)),
             _ if intraday => Some((grid.points_a_day(), "time of day and week")),
             (Some(points), _) => Some((points, "given")),
             (None, (points, Some(name))) => Some((points, name)),

@@ -102,7 +102,7 @@ pub enum Pair {
     WithTotal(serde_json::Value, Option<f64>, Option<f64>),
 }
 
-/// Reads `[[time, value], …]` or `[[time, value, total], …]`; times are RFC 3339, dates, or Unix seconds or milliseconds; a value may be null.
+/// Reads `[[time, value], …]` or `[[time, value, total], …]`; times are RFC 3339, dates, or Unix seconds (milliseconds, …); a value may be null.
 ///
 /// # Errors
 /// Which pair is wrong and why.

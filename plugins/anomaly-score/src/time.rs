@@ -2,9 +2,13 @@
 
 pub(crate) const DAY_MS: i64 = 86_400_000;
 
-/// Reads RFC 3339 (`T` or a space between date and time; without an offset it is UTC), a date alone, or Unix seconds or milliseconds.
+/// Reads RFC 3339 (`T` or a space between date and time; without an offset it is UTC), a date alone (`2026-01-31`, `2026/01/31`, `20260131`), or
+/// Unix seconds, milliseconds, microseconds or nanoseconds.
 pub(crate) fn parse_ms(text: &str) -> Option<i64> {
     let text = text.trim();
+    if let Some(day) = compact_date(text) {
+        return Some(day * DAY_MS);
+    }
     if let Ok(number) = text.parse::<i64>() {
         return Some(unix_ms(number));
     }
@@ -21,20 +25,52 @@ pub(crate) fn parse_ms(text: &str) -> Option<i64> {
     Some(day * DAY_MS + parse_clock(clock)? - offset_ms)
 }
 
-/// Ten digits are seconds until the year 2286 and thirteen are milliseconds from 2001 on; what lies between is taken as milliseconds.
+/// From here on numbers are milliseconds, not seconds; ten digits are seconds until the year 2286, and thirteen are milliseconds from 2001 on.
+const MILLISECONDS_FROM: f64 = 1e11;
+/// From here on they are microseconds: sixteen digits are, until the year 5138.
+const MICROSECONDS_FROM: f64 = 1e14;
+/// From here on they are nanoseconds.
+const NANOSECONDS_FROM: f64 = 1e17;
+
+/// What a number stands for as a time is told by its size.
 pub(crate) fn unix_ms(number: i64) -> i64 {
-    const SECONDS_MAX: u64 = 100_000_000_000;
-    if number.unsigned_abs() < SECONDS_MAX { number.saturating_mul(1000) } else { number }
+    let size = number.unsigned_abs() as f64;
+    if size < MILLISECONDS_FROM {
+        number.saturating_mul(1000)
+    } else if size < MICROSECONDS_FROM {
+        number
+    } else if size < NANOSECONDS_FROM {
+        number.div_euclid(1000)
+    } else {
+        number.div_euclid(1_000_000)
+    }
 }
 
 /// The same for a number with a fraction.
 pub(crate) fn unix_ms_f64(number: f64) -> Option<i64> {
-    if !number.is_finite() || number.abs() >= 1e17 {
+    let size = number.abs();
+    let ms = if size < MILLISECONDS_FROM {
+        number * 1000.0
+    } else if size < MICROSECONDS_FROM {
+        number
+    } else if size < NANOSECONDS_FROM {
+        number / 1000.0
+    } else {
+        number / 1e6
+    };
+    #[expect(clippy::cast_possible_truncation, reason = "bounded here")]
+    (ms.abs() < MICROSECONDS_FROM).then(|| ms.round() as i64)
+}
+
+/// Eight digits that are a day of the last or of this century, and no moment in the first months of Unix time.
+fn compact_date(text: &str) -> Option<i64> {
+    const YEARS: std::ops::Range<i64> = 1900..2200;
+    if text.len() != 8 || !text.is_ascii() {
         return None;
     }
-    let ms = if number.abs() < 1e11 { number * 1000.0 } else { number };
-    #[expect(clippy::cast_possible_truncation, reason = "bounded above")]
-    Some(ms.round() as i64)
+    let ((year, rest), number) = (text.split_at(4), digits(text)?);
+    let (month, day) = rest.split_at(2);
+    if YEARS.contains(&(number / 10_000)) { parse_date(&format!("{year}-{month}-{day}")) } else { None }
 }
 
 fn digits(text: &str) -> Option<i64> {
@@ -45,7 +81,7 @@ fn digits(text: &str) -> Option<i64> {
 }
 
 fn parse_date(text: &str) -> Option<i64> {
-    let mut parts = text.split('-');
+    let mut parts = text.split(if text.contains('/') { '/' } else { '-' });
     let (year, month, day) = (digits(parts.next()?)?, digits(parts.next()?)?, digits(parts.next()?)?);
     let leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
     let days = match month {
@@ -67,7 +103,10 @@ fn split_offset(text: &str) -> Option<(&str, i64)> {
     let Some(at) = text.rfind(['+', '-']) else { return Some((text, 0)) };
     let (clock, offset) = text.split_at(at);
     let minus = offset.starts_with('-');
-    let (hours, minutes) = offset.get(1..)?.split_once(':')?;
+    // +01:00, +0100 and +01.
+    let offset = offset.get(1..)?;
+    let (hours, minutes) =
+        offset.split_once(':').or_else(|| if offset.len() == 4 { offset.split_at_checked(2) } else { Some((offset, "0")) })?;
     let (hours, minutes) = (digits(hours)?, digits(minutes)?);
     if hours > 23 || minutes > 59 {
         return None;
@@ -135,12 +174,27 @@ mod tests {
 
     #[test]
     fn every_way_to_write_a_moment() {
-        for text in
-            ["2026-01-31T12:00:00Z", "2026-01-31 12:00:00", "2026-01-31T13:00:00.000+01:00", "1769860800", "1769860800000", "1769860800.0"]
-        {
+        for text in [
+            "2026-01-31T12:00:00Z",
+            "2026-01-31 12:00:00",
+            "2026/01/31 12:00",
+            "2026-01-31T13:00:00.000+01:00",
+            "2026-01-31T13:00:00+0100",
+            "2026-01-31T04:00:00-08",
+            "1769860800",
+            "1769860800000",
+            "1769860800000000",
+            "1769860800000000000",
+            "1769860800.0",
+            "1.7698608e15",
+        ] {
             assert_eq!(parse_ms(text), Some(1_769_860_800_000), "{text}");
         }
-        assert_eq!(parse_ms("2026-01-31"), Some(1_769_817_600_000));
+        for text in ["2026-01-31", "2026/01/31", "20260131"] {
+            assert_eq!(parse_ms(text), Some(1_769_817_600_000), "{text}");
+        }
+        // No day: seconds in August 1970.
+        assert_eq!(parse_ms("20260231"), Some(20_260_231_000));
         assert_eq!(parse_ms("2026-01-31T12:00:00.25Z"), Some(1_769_860_800_250));
     }
 

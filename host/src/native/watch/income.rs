@@ -183,14 +183,14 @@ impl Money {
             time_zone: &plan.zone_name,
         };
         let shown = |minor: i64| self.amount(minor, currency);
-        let lasts = if episode.ongoing { "it goes on" } else { "it is over" };
+        let lasts = if episode.ongoing { "was not over on" } else { "was over after" };
         Ok(Some(Observation {
             kind: FindingKind::new("watch.income")?,
             keys: self.keys(),
             severity: severity(episode),
             gross: currency.map(|currency| GrossValue { minor: value.abs_diff(expected), currency }),
             explanation: format!(
-                "On {} the {} was {}, where {} was expected ({} to {}); it began on {} and {lasts}.",
+                "On {} the {} was {}, where {} was expected ({} to {}); it began on {} and {lasts} {}.",
                 episode.peak,
                 self.shown(),
                 shown(value),
@@ -198,6 +198,7 @@ impl Money {
                 shown(low),
                 shown(high),
                 episode.onset,
+                episode.end,
             ),
             detail: serde_json::value::to_raw_value(&detail).ok(),
         }))
@@ -271,7 +272,7 @@ mod tests {
         let found = money.observation(&scored, &plan).expect("a valid kind").expect("a finding");
         assert_eq!(
             found.explanation,
-            "On 1970-01-30 the income in EUR was 200.00, where 1000.00 was expected (900.00 to 1100.00); it began on 1970-01-30 and it goes on."
+            "On 1970-01-30 the income in EUR was 200.00, where 1000.00 was expected (900.00 to 1100.00); it began on 1970-01-30 and was not over on 1970-01-30."
         );
         let gross = found.gross.expect("a value");
         assert_eq!((gross.minor, gross.currency.code(), found.severity), (80_000, "eur", 77));

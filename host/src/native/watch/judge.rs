@@ -154,12 +154,11 @@ pub(super) fn silent(subject: &Subject<'_>, stream: Stream, silence: &Silence) -
 /// # Errors
 /// Never in practice: the kind is a valid name.
 pub(super) fn stopped(keys: BTreeMap<String, String>, what: &str, silence: &Silence) -> Result<Observation, NameError> {
-    let explanation = format!(
-        "{what} since {}, for {} hours; before that it was never longer than {} hours.",
-        shown_time(silence.since),
-        hours(silence.silent_ms),
-        hours(silence.longest_before_ms),
-    );
+    let before = match silence.longest_before_ms {
+        ..=0 => "there was no such pause at all".to_owned(),
+        longest => format!("no pause was longer than {}", hours(longest)),
+    };
+    let explanation = format!("{what} since {}, for {}; before that {before}.", shown_time(silence.since), hours(silence.silent_ms));
     Ok(Observation { kind: FindingKind::new("watch.stopped")?, keys, severity: SILENCE_SEVERITY, gross: None, explanation, detail: None })
 }
 
@@ -226,7 +225,12 @@ impl Case<'_> {
                 )
             }
         };
-        let lasts = if self.episode.ongoing { "it goes on" } else { "it is over" };
+        // What is read when the finding is long resolved has to be true then too.
+        let lasts = if self.episode.ongoing {
+            format!("was not over at {}", shown_time(plan.to))
+        } else {
+            format!("was over at {}", shown_time(self.end))
+        };
         let versions = match self.new_versions.as_slice() {
             [] => String::new(),
             new => format!(" {} did not run before.", new.join(" and ")),
@@ -280,7 +284,7 @@ mod tests {
         assert_eq!(
             found.explanation,
             "31 of 50 attempts of implement_idea for model m/1 succeeded in the 60 minutes from 2026-11-25 00:00 UTC: 62 %, where 97 % was \
-             expected (92 % to 100 %); it began at 2026-11-25 00:00 UTC and it goes on. idea 1.2.0 did not run before."
+             expected (92 % to 100 %); it began at 2026-11-25 00:00 UTC and was not over at 2026-11-25 10:00 UTC. idea 1.2.0 did not run before."
         );
         assert_eq!((found.severity, found.kind.as_str()), (82, "watch.success_rate"));
         assert_eq!(found.keys.values().map(String::as_str).collect::<Vec<_>>(), ["m/1", "success_rate", "implement_idea"]);
@@ -295,7 +299,10 @@ mod tests {
     #[test]
     fn what_is_long_over_or_small_is_left_out() {
         assert!(judged(&scored(false, 0.62), r#"{"recent_hours": 1}"#).is_none(), "it ended at nine");
-        assert!(judged(&scored(false, 0.62), r#"{"recent_hours": 2}"#).is_some_and(|found| found.explanation.contains("it is over")));
+        assert!(
+            judged(&scored(false, 0.62), r#"{"recent_hours": 2}"#)
+                .is_some_and(|found| found.explanation.contains("was over at 2026-11-25 09:00 UTC"))
+        );
         assert!(judged(&scored(true, 0.95), "{}").is_none());
     }
 
@@ -308,8 +315,8 @@ mod tests {
         let found = silent(&subject, Stream::Attempts, &silence).expect("a valid kind");
         assert_eq!(
             found.explanation,
-            "No task of implement_idea for model m/1 by idea 1.2.0 has ended since 2026-11-25 10:20 UTC, for 2.5 hours; before that it was \
-             never longer than 1 hours."
+            "No task of implement_idea for model m/1 by idea 1.2.0 has ended since 2026-11-25 10:20 UTC, for 2.5 hours; before that no \
+             pause was longer than 1 hour."
         );
         assert_eq!((found.keys["plugin"].as_str(), found.keys["plugin_version"].as_str()), ("idea", "1.2.0"));
     }

@@ -22,8 +22,10 @@ pub(super) fn milliseconds(ms: f64) -> String {
     if ms < 10_000.0 { format!("{} ms", amount(ms)) } else { format!("{} s", amount(ms / 1_000.0)) }
 }
 
+/// A length of time, in hours.
 pub(super) fn hours(ms: i64) -> String {
-    amount(ms as f64 / 3_600_000.0)
+    let text = amount(ms as f64 / 3_600_000.0);
+    if text == "1" { "1 hour".to_owned() } else { format!("{text} hours") }
 }
 
 /// Three digits or so: enough to compare.
@@ -44,8 +46,8 @@ mod tests {
     #[test]
     fn numbers_are_short() {
         assert_eq!(
-            [milliseconds(12.345), milliseconds(98_765.0), percent(0.9999), amount(123_456.7), hours(9_000_000)],
-            ["12.3 ms", "98.8 s", "100 %", "123457", "2.5"]
+            [milliseconds(12.345), milliseconds(98_765.0), percent(0.9999), amount(123_456.7), hours(9_000_000), hours(3_600_000)],
+            ["12.3 ms", "98.8 s", "100 %", "123457", "2.5 hours", "1 hour"]
         );
     }
 

@@ -86,6 +86,96 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Option<(Option<String>,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    /// How the rows of a file say when they are.
+    #[derive(Debug, Clone, Copy)]
+    enum Clock {
+        Seconds,
+        Milliseconds,
+        Microseconds,
+        Iso,
+        Offset,
+        Date,
+    }
+
+    fn moment(clock: Clock, seconds: i64) -> String {
+        let (day, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+        // Days since 1970 as dates: whole months of 28 days do for a file of odd things.
+        let date = format!("{}-{:02}-{:02}", 1970 + day / 336, day % 336 / 28 + 1, day % 28 + 1);
+        let time = format!("{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60);
+        match clock {
+            Clock::Seconds => seconds.to_string(),
+            Clock::Milliseconds => (seconds * 1000).to_string(),
+            Clock::Microseconds => (seconds * 1_000_000).to_string(),
+            Clock::Iso => format!("{date} {time}"),
+            Clock::Offset => format!("{date}T{time}+02:00"),
+            Clock::Date => date,
+        }
+    }
+
+    /// A file of odd rows in the order of their times: steps that are even, that are not, and that are none.
+    fn odd_files() -> impl Strategy<Value = Vec<String>> {
+        let clock = prop_oneof![
+            Just(Clock::Seconds),
+            Just(Clock::Milliseconds),
+            Just(Clock::Microseconds),
+            Just(Clock::Iso),
+            Just(Clock::Offset),
+            Just(Clock::Date)
+        ];
+        let value = prop_oneof![
+            8 => (0..1000i32).prop_map(|value| value.to_string()),
+            3 => (-1e6..1e6f64).prop_map(|value| value.to_string()),
+            1 => prop_oneof![Just("1e300"), Just("-1e308"), Just("1e-308"), Just("0"), Just("-0.0")].prop_map(str::to_owned),
+            1 => prop_oneof![Just(""), Just("NaN"), Just("inf"), Just("-Infinity"), Just("null"), Just("?"), Just("1,2")].prop_map(str::to_owned),
+        ];
+        let step = prop_oneof![Just(300i64), Just(3600), Just(23 * 3600), Just(86_400), Just(7 * 86_400), Just(30 * 86_400)];
+        let jitter = prop_oneof![6 => Just(1i64), 1 => Just(0), 1 => 2..400i64];
+        (clock, step, prop::collection::vec((value, jitter), 0..120)).prop_map(|(clock, step, rows)| {
+            let mut seconds = 1_600_000_000;
+            let row = |(value, jumps): (String, i64)| {
+                seconds += step * jumps;
+                format!("{},{value}", moment(clock, seconds))
+            };
+            rows.into_iter().map(row).collect()
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn odd_files_get_a_score_a_row_and_what_follows_changes_none(
+            rows in odd_files(),
+            head in prop_oneof![Just("timestamp,value\n"), Just("\u{feff}Date,VALUE\r\n"), Just("ds,y\n\n")],
+            end in prop_oneof![Just("\n"), Just("\r\n"), Just("\n\n")],
+            cut in 0.0..1.0f64,
+        ) {
+            let file = |rows: &[String]| format!("{head}{}{end}", rows.join(end));
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a small count")]
+            let some = (rows.len() as f64 * cut) as usize;
+            for mode in ["", "alert", "score", "batch"] {
+                let all = scores(file(&rows).as_bytes(), mode).map_err(|error| TestCaseError::fail(error.to_string()))?;
+                prop_assert_eq!(all.len(), rows.len(), "mode {}", mode);
+                prop_assert!(all.iter().all(|score| score.is_finite()), "mode {}", mode);
+                if mode != "batch" {
+                    let first = scores(file(&rows[..some]).as_bytes(), mode).map_err(|error| TestCaseError::fail(error.to_string()))?;
+                    prop_assert_eq!(&all[..some], first.as_slice(), "mode {}", mode);
+                }
+            }
+        }
+
+        #[test]
+        fn no_bytes_at_all_make_it_fail(bytes in prop::collection::vec(any::<u8>(), 0..400), text in "[0-9a-z,;.:\"\t\r\n+-]{0,300}") {
+            for mode in ["", "alert", "score", "batch", "rows"] {
+                for file in [bytes.as_slice(), text.as_bytes()] {
+                    let found = scores(file, mode).map_err(|error| TestCaseError::fail(format!("mode {mode}: {error}")))?;
+                    prop_assert!(found.iter().all(|score| score.is_finite()));
+                }
+            }
+        }
+    }
 
     /// Every row has a finite score, in every mode.
     fn scored(name: &str, file: &[u8], rows: usize, modes: &[&str]) {

@@ -49,6 +49,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// The same place in a cycle of its own.
+    pub(crate) fn in_cycle(self, points: usize) -> Self {
+        Self { cycle: usize::try_from(self.index.rem_euclid(points.max(1) as i64)).unwrap_or(0), ..self }
+    }
+
     /// The same place for a model that goes backwards.
     pub(crate) fn mirrored(self) -> Self {
         Self { index: self.index.saturating_neg(), ..self }
@@ -138,7 +143,16 @@ impl Baseline {
 
     /// A model of the same size that has seen nothing.
     pub(crate) fn fresh(&self) -> Self {
-        Self::new(self.cycle, self.size() > 2 + self.cycle)
+        Self::new(self.cycle, self.by_month())
+    }
+
+    pub(crate) fn cycle(&self) -> usize {
+        self.cycle
+    }
+
+    /// Whether it knows the days of the month.
+    pub(crate) fn by_month(&self) -> bool {
+        self.size() > 2 + self.cycle
     }
 
     /// Keeps level, cycle and month as they are now, and turns the slope round.
@@ -263,7 +277,7 @@ impl Baseline {
 
     pub(crate) fn save(&self, to: &mut Writer) {
         to.u32(u32::try_from(self.cycle).unwrap_or(1));
-        to.u8(u8::from(self.size() > 2 + self.cycle));
+        to.u8(u8::from(self.by_month()));
         to.i64(self.last.unwrap_or(i64::MIN));
         to.u32(self.seen);
         [self.squares, self.weight, self.grain, self.previous.unwrap_or(f64::NAN)].into_iter().for_each(|number| to.f64(number));

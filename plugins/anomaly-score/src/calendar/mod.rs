@@ -1,6 +1,7 @@
 //! Series with a point a day or fewer: a baseline that knows the calendar, and what counts as unusual against it.
 
 mod baseline;
+mod search;
 mod unusual;
 
 use crate::kind::Scale;
@@ -9,6 +10,7 @@ use crate::model::{Heed, Judged};
 use crate::state::{Reader, StateError, Writer};
 use baseline::Baseline;
 pub(crate) use baseline::{CYCLE_MAX, Place};
+use search::{Model, Search};
 use unusual::Unusual;
 
 /// From standard deviations to −log10 of the share of days that are as unusual: measured on the development series, on days
@@ -21,6 +23,10 @@ pub(crate) struct Calendar {
     baseline: Baseline,
     unusual: Unusual,
     alerting: bool,
+    /// The cycle that was found in the series, if it has one that is in no calendar.
+    found: Option<usize>,
+    /// While one is looked for.
+    search: Option<Search>,
 }
 
 /// One point for the calendar model.
@@ -37,11 +43,26 @@ pub(crate) struct Day {
 
 impl Calendar {
     pub(crate) fn new(scale: Scale, cycle: usize, by_month: bool) -> Self {
-        Self { scale, baseline: Baseline::new(cycle, by_month), unusual: Unusual::default(), alerting: false }
+        Self { scale, baseline: Baseline::new(cycle, by_month), unusual: Unusual::default(), alerting: false, found: None, search: None }
+    }
+
+    /// One that looks for a cycle that the calendar does not know, as it goes.
+    pub(crate) fn searching(self) -> Self {
+        Self { search: Some(Search::default()), ..self }
+    }
+
+    fn with_found(scale: Scale, cycle: usize, by_month: bool) -> Self {
+        Self { found: Some(cycle), ..Self::new(scale, cycle, by_month) }
+    }
+
+    /// The cycle that was found in the series, if it has one that is in no calendar.
+    pub(crate) fn found(&self) -> Option<usize> {
+        self.found
     }
 
     /// The residual on the model's scale comes back beside the judgement.
-    pub(crate) fn push(&mut self, day: Day, options: &crate::Options) -> (Judged, f64) {
+    pub(crate) fn push(&mut self, met: Day, options: &crate::Options) -> (Judged, f64) {
+        let day = Day { place: self.found.map_or(met.place, |cycle| met.place.in_cycle(cycle)), ..met };
         let y = self.scale.forth(day.value) - day.known_effect;
         let floor = self.scale.noise_floor(day.total);
         let forecast = self.baseline.forecast(day.place, floor);
@@ -69,6 +90,10 @@ impl Calendar {
             ratio,
             opens,
         };
+        let model = Model { scale: self.scale, cycle: self.baseline.cycle(), by_month: self.baseline.by_month() };
+        if let Some(better) = self.search.as_mut().and_then(|search| search.push(met, off, z, model, options)) {
+            *self = better;
+        }
         (judged, off)
     }
 
@@ -89,11 +114,19 @@ impl Calendar {
         to.u8(u8::from(self.alerting));
         self.unusual.save(to);
         self.baseline.save(to);
+        to.u32(self.found.and_then(|cycle| u32::try_from(cycle).ok()).unwrap_or(0));
+        to.u8(u8::from(self.search.is_some()));
+        if let Some(search) = &self.search {
+            search.save(to);
+        }
     }
 
     pub(crate) fn load(from: &mut Reader<'_>) -> Result<Self, StateError> {
         let scale = Scale::load(from)?;
         let alerting = from.u8()? != 0;
-        Ok(Self { scale, alerting, unusual: Unusual::load(from)?, baseline: Baseline::load(from)? })
+        let (unusual, baseline) = (Unusual::load(from)?, Baseline::load(from)?);
+        let found = Some(from.count(CYCLE_MAX)?).filter(|cycle| *cycle > 0);
+        let search = if from.u8()? == 0 { None } else { Some(Search::load(from)?) };
+        Ok(Self { scale, baseline, unusual, alerting, found, search })
     }
 }

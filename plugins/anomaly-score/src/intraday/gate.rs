@@ -10,7 +10,7 @@ pub(crate) const SHUT_MS: i64 = 34_560_000;
 /// By how much each opening raises the boundary, relative to itself.
 const RAISE: f64 = 0.15;
 /// The raise wears off by a factor of e over this many points.
-const MEMORY_POINTS: f64 = 8_000.0;
+const MEMORY_POINTS: f64 = 10_000.0;
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Gate {

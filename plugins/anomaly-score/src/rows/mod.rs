@@ -35,6 +35,8 @@ const BULK_SAMPLE: usize = 500;
 const CLUSTER_SHARE: f64 = 0.95;
 /// ... times this.
 const CLUSTER_REACH: f64 = 2.0;
+/// Neighbours of each row that tell how far rows of one kind are apart.
+const PAIRS: usize = 3;
 /// Columns named for a row.
 const REASONS_MAX: usize = 3;
 
@@ -70,7 +72,7 @@ pub struct Reason {
 #[must_use]
 pub fn rows_cost_fuel(rows: usize, columns: usize) -> u64 {
     let compared = rows.min(REFERENCES_MAX) as u64;
-    let passes = compared * compared * (BULK_ROUNDS as u64 + 4) + rows as u64 * compared * 4;
+    let passes = compared * compared * (BULK_ROUNDS as u64 + 5) + rows as u64 * compared * 4;
     passes * (12 * columns as u64 + 40)
 }
 
@@ -185,7 +187,8 @@ impl View<'_> {
     /// Which kind of rows each belongs to: as dense as most of them are, whatever the distances between the kinds. Rows beyond the references
     /// are of the kind of the nearest one.
     fn clusters(&self) -> Vec<Option<usize>> {
-        let among = self.white.select(self.references);
+        let white = self.within_kinds();
+        let among = white.select(self.references);
         let within = CLUSTER_REACH * quantile(&mut among.reach(NEIGHBOURS.0), CLUSTER_SHARE);
         let mut kinds = clusters::groups(&among, within);
         clusters::by_size(&mut kinds);
@@ -193,12 +196,29 @@ impl View<'_> {
         let kind = |at: usize| match place(self.references, at) {
             Some(place) => kinds.get(place).copied().flatten(),
             None => {
-                among.nearest(self.white.row(at), None, 1, &mut near);
+                among.nearest(white.row(at), None, 1, &mut near);
                 let (distance, other) = near.first()?;
                 kinds.get(*other as usize).copied().flatten().filter(|_| *distance <= within)
             }
         };
-        (0..self.white.rows()).map(kind).collect()
+        (0..white.rows()).map(kind).collect()
+    }
+
+    /// The rows in units of how far rows of one kind are apart, which differences between nearest neighbours tell whatever lies between the
+    /// kinds (Art, Gnanadesikan and Kettenring, "Data-based metrics for cluster analysis", Utilitas Mathematica 1982).
+    fn within_kinds(&self) -> Matrix {
+        let among = self.white.select(self.references);
+        let (mut near, mut apart, mut cells) = (Vec::new(), Vec::new(), Vec::new());
+        for at in 0..among.rows() {
+            among.nearest(among.row(at), u32::try_from(at).ok(), PAIRS, &mut near);
+            for (distance, other) in &near {
+                apart.push(*distance);
+                cells.extend(among.row(at).iter().zip(among.row(*other as usize)).map(|(one, other)| one - other));
+            }
+        }
+        let limit = quantile(&mut apart.clone(), CLUSTER_SHARE);
+        let kept: Vec<u32> = (0..).zip(&apart).filter(|(_, distance)| **distance <= limit).map(|(at, _)| at).collect();
+        Bulk::of(&Matrix { width: among.width, cells }, &kept).whiten(self.white)
     }
 
     /// The columns in which a row is furthest from its nearest rows.
@@ -236,6 +256,28 @@ fn standing_apart(apart: &[f64]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dice::noise;
+
+    #[test]
+    fn two_kinds_are_two_however_many_of_each_there_are() {
+        for others in [12usize, 60, 150] {
+            let rows = (0..400 + others).flat_map(|at| {
+                let dice = |salt: i64| noise(at as i64 * 7 + salt);
+                let (ms, cost) = if at < 400 { (55.0, 1.5) } else { (1100.0, 8.5) };
+                [ms * crate::math::exp(0.2 * dice(1)), 20_000.0 * crate::math::exp(0.3 * dice(2)), cost + 0.3 * dice(3)]
+            });
+            let table = Table { columns: ["ms", "fuel", "cost"].map(str::to_owned).to_vec(), cells: rows.collect() };
+            let kinds: Vec<Option<usize>> = score_rows(&table).iter().map(|row| row.cluster).collect();
+            let of = |range: std::ops::Range<usize>, kind: usize| kinds[range].iter().filter(|found| **found == Some(kind)).count();
+            assert!(
+                of(0..400, 0) > 380 && of(400..400 + others, 1) * 10 > others * 9,
+                "{others}: {} {}",
+                of(0..400, 0),
+                of(400..400 + others, 1)
+            );
+            assert!(kinds.iter().flatten().all(|kind| *kind < 2), "{others}");
+        }
+    }
 
     /// Two kinds of rows whose second column follows the first.
     fn table(odd: &[(usize, [f64; 3])]) -> Table {

@@ -1,0 +1,337 @@
+//! Which of the known changes explains best what happened around an alert, for series with a point a day or so: a stretch on another level, a
+//! slope, a swing, or another course of the week. Each is fitted to every stretch that the alert could be part of, by least squares in
+//! units of the noise, and the most likely one is taken (minus twice its log-likelihood; all of them have about as many parameters).
+//!
+//! Sums up to each point make every fit a few operations, so that all stretches can be tried.
+
+use crate::episode::{Shape, Way};
+use crate::form::Form;
+use crate::kind::{Kind, Scale};
+use crate::scorer::Scored;
+use crate::stats::{MAD_TO_SIGMA, median};
+
+/// Cycles before an alert that are looked at.
+const BEFORE_CYCLES: usize = 6;
+/// Cycles after it.
+const AFTER_CYCLES: usize = 2;
+/// What alerts for longer than this is cut there.
+const LENGTH_CYCLES: usize = 8;
+/// A change began at most this many cycles before it was noticed.
+const UNNOTICED_CYCLES: usize = 3;
+/// The level before is the mean over at most this many cycles.
+const LEVEL_CYCLES: usize = 4;
+/// Points that the level before needs.
+const LEVEL_POINTS: usize = 7;
+/// No point of the level before, or outside of a change, has more of a say than one this far off, in standard deviations.
+const CLIP_OUTSIDE: f64 = 4.0;
+/// The same within a change.
+const CLIP_INSIDE: f64 = 12.0;
+/// A slope, and another course of the week, are not told from fewer points.
+const SLOPE_POINTS: usize = 8;
+const COURSE_POINTS: usize = 5;
+/// Swings of fewer points are spikes.
+const SWING_POINTS: usize = 3;
+/// A course that follows the usual one by less than this is another one, ...
+const FOLLOWS: f64 = 0.5;
+/// ... if the usual one has more than this variance, in units of the noise's.
+const COURSE_VARIANCE_MIN: f64 = 4.0;
+/// What an explanation has to be better by, in minus twice the logarithm of its likelihood, because it can explain more: that it comes to an
+/// end, ...
+const RETURNS: f64 = 2.0;
+/// ... that it is a slope, ...
+const SLOPE: f64 = 4.0;
+/// ... and that its end stays, ...
+const STAYS: f64 = 4.0;
+/// ... that it is a swing, ...
+const SWING: f64 = 4.0;
+/// ... another course of the week, ...
+const COURSE: f64 = 8.0;
+/// ... and for each point that it went on unnoticed. A slope begins small.
+const UNNOTICED: f64 = 2.0;
+const UNNOTICED_SLOPE: f64 = 0.2;
+
+/// Sums of the powers and products that the fits need, up to each point.
+struct Sums {
+    all: Vec<[f64; TERMS]>,
+}
+
+/// The value clipped for outside of a change, and its square; clipped for inside, its square, and its product with its place; that with the
+/// course of the week, and its square; the course, its square, and its product with the value.
+const TERMS: usize = 10;
+
+impl Sums {
+    fn of(values: &[f64], course: &[f64], middle: f64, alerts: &std::ops::Range<usize>) -> Self {
+        // Usual values at unusual times are off by this at most.
+        let range = course.iter().copied().fold(0.0, f64::max) - course.iter().copied().fold(0.0, f64::min);
+        let mut all = vec![[0.0; TERMS]];
+        let mut sum = [0.0; TERMS];
+        for ((value, course), place) in values.iter().zip(course).zip(0u32..) {
+            let off = value - middle;
+            let inside = off.clamp(-CLIP_INSIDE, CLIP_INSIDE);
+            // It is the alerts that have to be explained.
+            let outside = if alerts.contains(&(place as usize)) { inside } else { off.clamp(-CLIP_OUTSIDE, CLIP_OUTSIDE) };
+            let whole = off.clamp(-CLIP_INSIDE - range, CLIP_INSIDE + range) + course;
+            let terms = [
+                outside,
+                outside * outside,
+                inside,
+                inside * inside,
+                inside * f64::from(place),
+                whole,
+                whole * whole,
+                *course,
+                course * course,
+                course * whole,
+            ];
+            for (sum, term) in sum.iter_mut().zip(terms) {
+                *sum += term;
+            }
+            all.push(sum);
+        }
+        Self { all }
+    }
+
+    fn between(&self, from: usize, to: usize) -> [f64; TERMS] {
+        let (Some(high), Some(low)) = (self.all.get(to), self.all.get(from)) else { return [0.0; TERMS] };
+        std::array::from_fn(|at| high.get(at).unwrap_or(&0.0) - low.get(at).unwrap_or(&0.0))
+    }
+
+    /// What is left of the squares outside of a change, about a level.
+    fn left(&self, from: usize, to: usize, level: f64) -> f64 {
+        let [sum, square, ..] = self.between(from, to);
+        square - 2.0 * level * sum + (to - from) as f64 * level * level
+    }
+}
+
+/// One explanation.
+#[derive(Debug, Clone, Copy)]
+struct Fit {
+    cost: f64,
+    shape: Shape,
+    /// How far off its stretch is, at the end of a slope.
+    height: f64,
+    first: usize,
+    /// One past the last.
+    end: usize,
+}
+
+/// What the points from `first` to `last`, which hold the alerts, are part of. Nothing where too little came before.
+pub(crate) fn fit(scored: &[Scored], first: usize, last: usize, step_ms: i64, cycle: usize) -> Option<Form> {
+    let from = first.saturating_sub(BEFORE_CYCLES * cycle);
+    let to = (last + 1 + AFTER_CYCLES * cycle).min(scored.len()).min(first + LENGTH_CYCLES * cycle);
+    let window = scored.get(from..to)?;
+    let (values, course) = even(window, first - from, step_ms, cycle)?;
+    let early = (first - from).saturating_sub(UNNOTICED_CYCLES * cycle).max((2 * cycle).min(first - from));
+    if early < LEVEL_POINTS {
+        return None;
+    }
+    let middle = median(&mut values.get(..first - from)?.to_vec());
+    let alerts = first - from..last.min(to - 1) - from + 1;
+    let sums = Sums::of(&values, &course, middle, &alerts);
+    let best = best(&sums, &ways(window), early, alerts, cycle)?;
+    let reaches_end = best.end == values.len();
+    let goes_on = reaches_end && to < scored.len();
+    let stretch = if goes_on { last.max(from + best.end - 1) } else { from + best.end - 1 };
+    let length = best.end - best.first;
+    let way = if best.height > 0.0 { Way::Up } else { Way::Down };
+    let short = if reaches_end { length <= 2 } else { length < cycle };
+    let (shape, way) = match (best.shape, way) {
+        (Shape::LevelShift, Way::Up) if short => (Shape::Spike, way),
+        (Shape::LevelShift, _) if short => (Shape::Dip, way),
+        (Shape::LevelShift | Shape::TrendChange, _) => (best.shape, way),
+        (shape, _) => (shape, Way::Unsteady),
+    };
+    Some(Form { shape, way, first: from + best.first, last: stretch })
+}
+
+/// The values without their course of the week, and that course; both in units of the noise.
+fn even(window: &[Scored], before: usize, step_ms: i64, cycle: usize) -> Option<(Vec<f64>, Vec<f64>)> {
+    let calm = window.get(..before)?;
+    let scale = scale(&calm.iter().map(|point| point.value).collect::<Vec<_>>());
+    let values: Vec<f64> = window.iter().map(|point| scale.forth(point.value)).collect();
+    let known = |point: &Scored| point.high > point.low;
+    // What was expected says it with less noise than what came.
+    let smooth: Vec<f64> = calm.iter().map(|point| scale.forth(if known(point) { point.expected } else { point.value })).collect();
+    let mut slots = vec![Vec::new(); cycle];
+    let slot = |point: &Scored| {
+        usize::try_from((point.time_ms.saturating_add(step_ms / 2)).div_euclid(step_ms).rem_euclid(cycle as i64)).unwrap_or(0)
+    };
+    for (around, point) in smooth.windows(cycle).zip(calm.get(cycle / 2..).unwrap_or_default()) {
+        let mean = around.iter().sum::<f64>() / cycle as f64;
+        let own = around.get(cycle / 2).copied().unwrap_or(mean);
+        if let Some(slot) = slots.get_mut(slot(point)) {
+            slot.push(own - mean);
+        }
+    }
+    let effects: Vec<f64> = slots.iter_mut().map(|slot| median(slot)).collect();
+    let course: Vec<f64> = window.iter().map(|point| effects.get(slot(point)).copied().unwrap_or(0.0)).collect();
+    let mut off: Vec<f64> =
+        calm.iter().filter(|point| known(point)).map(|point| (scale.forth(point.value) - scale.forth(point.expected)).abs()).collect();
+    if off.len() < LEVEL_POINTS {
+        let mut level: Vec<f64> = values.iter().zip(&course).take(before).map(|(value, course)| value - course).collect();
+        let middle = median(&mut level);
+        off = level.iter().map(|value| (value - middle).abs()).collect();
+    }
+    let largest = values.iter().take(before).map(|value| value.abs()).fold(0.0, f64::max);
+    let noise = (median(&mut off) * MAD_TO_SIGMA).max(1e-6 * largest);
+    if noise <= 0.0 {
+        return None;
+    }
+    let course: Vec<f64> = course.iter().map(|course| course / noise).collect();
+    let values = values.iter().zip(&course).map(|(value, course)| value / noise - course).collect();
+    Some((values, course))
+}
+
+/// The scale on which a change is the same at every level: the logarithm for what is never negative, unless it is a share.
+fn scale(values: &[f64]) -> Scale {
+    match Kind::guess(values) {
+        Kind::Count => Kind::Duration.scale(values),
+        kind => kind.scale(values),
+    }
+}
+
+/// Sums of the model's own deviations up to each point: which way it says that things went.
+fn ways(window: &[Scored]) -> Vec<f64> {
+    let mut sum = 0.0;
+    let sums = window.iter().map(|point| {
+        sum += point.deviation.clamp(-CLIP_INSIDE, CLIP_INSIDE);
+        sum
+    });
+    std::iter::once(0.0).chain(sums).collect()
+}
+
+/// Everything that a fit of one stretch needs.
+struct Stretch<'a> {
+    sums: &'a Sums,
+    first: usize,
+    end: usize,
+    /// The level before it.
+    level: f64,
+    /// What is left outside of it.
+    outside: f64,
+}
+
+impl Stretch<'_> {
+    /// All explanations of a stretch.
+    fn fits(&self, offer: &mut impl FnMut(Fit)) {
+        let Self { sums, first, end, level, outside } = *self;
+        let (length, count) = (end - first, sums.all.len() - 1);
+        let n = length as f64;
+        let returns = if end < count { RETURNS } else { 0.0 };
+        let fit = |shape: Shape, cost: f64, height: f64| Fit { cost, shape, height, first, end };
+        let [_, _, sum, square, product, whole, whole_square, course, course_square, course_product] = sums.between(first, end);
+        let about = square - 2.0 * level * sum + n * level * level;
+        let height = sum / n - level;
+        offer(fit(Shape::LevelShift, outside + about - n * height * height + returns, height));
+        if length >= SLOPE_POINTS {
+            // Along places from one over the length to one.
+            let squares = (n + 1.0) * (2.0 * n + 1.0) / (6.0 * n);
+            let along = (product - (first as f64 - 1.0) * sum) / n - level * (n + 1.0) / 2.0;
+            let height = along / squares;
+            let inside = about - along * height + SLOPE;
+            offer(fit(Shape::TrendChange, outside + inside + returns, height));
+            if end < count {
+                let [_, _, later, later_square, ..] = sums.between(end, count);
+                let still = level + height;
+                let after = later_square - 2.0 * still * later + (count - end) as f64 * still * still;
+                let before = outside - sums.left(end, count, level);
+                offer(fit(Shape::TrendChange, before + inside + after + returns + STAYS, height));
+            }
+        }
+        // As unlikely as points of so large a variance are, at least that of the noise.
+        let swing = |square: f64| {
+            let variance = (square / n).max(1.0);
+            n * crate::math::ln(variance) + square / variance
+        };
+        if length >= SWING_POINTS {
+            offer(fit(Shape::Variance, outside + swing(about) + returns + SWING, 0.0));
+        }
+        if length >= COURSE_POINTS {
+            let (usual, both, own) =
+                (course_square - course * course / n, course_product - course * whole / n, whole_square - whole * whole / n);
+            let follows = both / usual.max(f64::MIN_POSITIVE);
+            if usual > COURSE_VARIANCE_MIN * n && follows < FOLLOWS {
+                // A swing about another course, by how much less likely it is about the usual one.
+                let gain = swing(own - 2.0 * both + usual) - swing(own - follows * both);
+                offer(fit(Shape::SeasonBreak, outside + swing(about) - gain + returns + COURSE, 0.0));
+            }
+        }
+    }
+}
+
+/// The most likely explanation. A change may begin from `early` on, and has to reach the alerts.
+fn best(sums: &Sums, ways: &[f64], early: usize, alerts: std::ops::Range<usize>, cycle: usize) -> Option<Fit> {
+    let count = sums.all.len() - 1;
+    let way = |at: usize| ways.get(at).copied().unwrap_or(0.0);
+    let mut best: Option<Fit> = None;
+    let mut offer = |fit: Fit| {
+        // What the model says of the alerts goes the same way.
+        if fit.height * (way(fit.end.min(alerts.end)) - way(fit.first.max(alerts.start))) < 0.0 {
+            return;
+        }
+        let unnoticed = alerts.start.saturating_sub(fit.first) as f64;
+        let cost = fit.cost + unnoticed * if fit.shape == Shape::TrendChange { UNNOTICED_SLOPE } else { UNNOTICED };
+        if best.is_none_or(|best| cost < best.cost) {
+            best = Some(Fit { cost, ..fit });
+        }
+    };
+    for first in early..alerts.end {
+        let level_from = first.saturating_sub(LEVEL_CYCLES * cycle);
+        let [level, ..] = sums.between(level_from, first).map(|sum| sum / (first - level_from) as f64);
+        let before = sums.left(0, first, level);
+        for end in (first + 1).max(alerts.start + 1)..=count {
+            Stretch { sums, first, end, level, outside: before + sums.left(end, count, level) }.fits(&mut offer);
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dice::noise;
+    use crate::time::DAY_MS;
+    use crate::{Episode, Options, Point, episodes, score};
+
+    /// The episode of a change from day 100 on, in a series with weekends.
+    fn found(change: impl Fn(i64, f64) -> f64) -> Episode {
+        let week = |day: i64| if day.rem_euclid(7) > 4 { 60.0 } else { 100.0 };
+        let points = (0..130).map(|day| Point::new(day * DAY_MS, 10.0 * (change(day, week(day)) + 2.0 * noise(day))));
+        let found = episodes(&score(&points.collect::<Vec<_>>(), &Options::default()).0);
+        found.into_iter().max_by(|one, other| one.severity.total_cmp(&other.severity)).expect("an episode")
+    }
+
+    #[test]
+    fn a_slow_decline_is_a_trend_from_where_it_began() {
+        let since = |day: i64| (day - 99).clamp(0, 20) as f64;
+        let stays = found(|day, usual| usual * (1.0 - 0.02 * since(day)));
+        assert_eq!((stays.shape, stays.direction), (Shape::TrendChange, Way::Down));
+        let returns = found(|day, usual| usual * if day < 120 { 1.0 - 0.02 * since(day) } else { 1.0 });
+        assert_eq!((returns.shape, returns.direction), (Shape::TrendChange, Way::Down));
+        for episode in [&stays, &returns] {
+            assert!(("1970-04-07".."1970-04-15").contains(&episode.onset.as_str()), "{}", episode.onset);
+        }
+        assert_eq!(returns.end, "1970-04-30");
+    }
+
+    #[test]
+    fn a_swing_is_no_spike_and_a_spike_is_no_swing() {
+        let swings = found(|day, usual| usual + if (100..109).contains(&day) { 12.0 * noise(day + 1000).signum() } else { 0.0 });
+        assert_eq!((swings.shape, swings.direction), (Shape::Variance, Way::Unsteady));
+        let spike = found(|day, usual| usual * if day == 100 { 1.7 } else { 1.0 });
+        assert_eq!((spike.shape, spike.onset, spike.end), (Shape::Spike, "1970-04-11".to_owned(), "1970-04-11".to_owned()));
+    }
+
+    #[test]
+    fn a_level_is_one_whether_the_week_shows_or_not() {
+        let level = found(|day, usual| usual * if day >= 100 { 0.8 } else { 1.0 });
+        assert_eq!((level.shape, level.direction, level.onset.as_str()), (Shape::LevelShift, Way::Down, "1970-04-11"));
+    }
+
+    #[test]
+    fn another_course_of_the_week_is_a_season_break() {
+        let early =
+            found(|day, usual| if (100..114).contains(&day) { if (day + 3).rem_euclid(7) > 4 { 60.0 } else { 100.0 } } else { usual });
+        assert_eq!((early.shape, early.direction), (Shape::SeasonBreak, Way::Unsteady));
+    }
+}
