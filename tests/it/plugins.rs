@@ -145,6 +145,29 @@ fn plugin_run_prints_result_outcome_and_receipt() {
 }
 
 #[test]
+fn bench_measures_one_task_and_says_when_it_does_not_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let wasm = folder.path().join("echo.wasm");
+    std::fs::write(&wasm, guests::component("echo")).expect("written");
+    let wasm = wasm.to_str().expect("text");
+    let bench = |more: &[&str]| command_line(&[&["bench", wasm, "--task-type", "echo", "--seconds", "1"][..], more].concat());
+    let (code, out, err) = bench(&["--payload", "1", "--json"]);
+    let shown: Value = serde_json::from_str(&out).expect("one JSON object");
+    let number = |key: &str| shown[key].as_f64().unwrap_or_else(|| panic!("{key} in {shown}"));
+    assert_eq!((code, &shown["plugin"]), (0, &json!("echo")), "{err}");
+    assert!(number("runs") >= 1.0 && number("runs_per_second") > 0.0 && number("compile_ms") > 0.0, "{shown}");
+    assert!(number("run_us_p50") <= number("run_us_p99") && number("run_us_p99") <= number("run_us_max"), "{shown}");
+    assert!(number("fuel_min") > 0.0 && number("fuel_min") <= number("fuel_max") && number("memory_peak_bytes") > 0.0, "{shown}");
+    let (code, out, err) = bench(&["--payload", r#"{"fail": "permanent"}"#]);
+    assert_eq!((code, out.as_str()), (1, ""), "what did not run is not measured");
+    assert!(err.contains("run 1 ended as permanent"), "{err}");
+    assert_eq!(bench(&["--limit", "feul=1"]).0, 2);
+    // Granting what the plugin cannot use is no way to try it.
+    let (code, _, err) = bench(&["--http", "https://api.example.com"]);
+    assert!(code == 1 && err.contains("does not ask for the capability http"), "{err}");
+}
+
+#[test]
 fn plugin_check_and_pack_say_what_a_host_would() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name).to_str().expect("text").to_owned();

@@ -15,7 +15,7 @@ use crate::cli::arguments::{name_and_value, payload};
 use crate::clock::SystemClock;
 use crate::limits::{Limit, LimitSet, Limits, compose};
 use crate::outgoing::Outgoing;
-use crate::plugin::Origin;
+use crate::plugin::{Capability, Origin};
 use crate::runtime::ports::{HttpPort, InputPort, MemoryJournal, Ports, ProgressPort, UnroutedTasks};
 use crate::runtime::{Compiled, DirectoryGrant, Grants, HttpGrant, Job, Report, Runtime, RuntimeConfig, Usage};
 use crate::task::{AiModel, Outcome, TaskId, TaskType, TypeGrant};
@@ -199,12 +199,19 @@ fn http_grant(origin: Origin) -> HttpGrant {
     HttpGrant { origin, private_addresses }
 }
 
-/// What a host would hold against this task: a type the plugin does not take, a setting it did not ask for.
+/// What a host would hold against this task: a type the plugin does not take, a setting or a capability it did not ask for.
 fn check_grants(artifact: &Artifact, args: &TrialArgs) -> anyhow::Result<()> {
     let Some(manifest) = &artifact.manifest else { return Ok(()) };
     if !manifest.task_types.contains(&args.task_type) {
         let known: Vec<_> = manifest.task_types.iter().map(ToString::to_string).collect();
         bail!("{} does not take tasks of type {}; it takes {}", manifest.name, args.task_type, known.join(", "));
+    }
+    let granted = [(args.http.is_empty(), "--http", Capability::Http), (args.child_types.is_empty(), "--child-type", Capability::Tasks)];
+    for (left_out, flag, capability) in granted {
+        if !left_out && !manifest.capabilities.contains(&capability) {
+            let (name, wanted) = (&manifest.name, capability.name());
+            bail!("{name} does not ask for the capability {wanted}, so {flag} would grant nothing; add it to capabilities in plugin.toml");
+        }
     }
     if let Some((name, _)) = args.settings.iter().find(|(name, _)| !manifest.settings.contains(name)) {
         bail!("{} does not ask for a setting {name}; add it to settings in plugin.toml", manifest.name);

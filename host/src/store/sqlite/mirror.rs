@@ -214,13 +214,15 @@ impl Mirror {
         self.lane_shares.gather(open.map(|(lane_id, tenant_id)| (tenant_id, lane_id, weight(lane_id))));
     }
 
-    /// A task of this lane and tenant starts: what it is expected to cost, charged to its tenant and to lanes of that weight.
-    pub(super) fn charge(&mut self, flow: Flow) -> Service {
-        let expected = self.lanes.get(&flow.0).map_or_else(|| Estimate::default().next(), |lane| lane.estimate.next());
+    /// A task of this lane and tenant starts: what it is expected to cost, charged to its tenant and to lanes of that weight; and the weight.
+    pub(super) fn charge(&mut self, flow: Flow) -> (Service, u32) {
+        let lane = self.lanes.get(&flow.0);
+        let (estimate, weight) = lane.map_or((Estimate::default(), LANE_WEIGHT_DEFAULT), |lane| (lane.estimate, lane.weight));
+        let expected = estimate.next();
         self.shares.charge(flow.1, expected);
-        self.lane_shares.charge(flow.1, self.lane_weight(flow.0), expected);
+        self.lane_shares.charge(flow.1, weight, expected);
         self.tenants_dirty.insert(flow.1);
-        expected
+        (expected, weight)
     }
 
     /// A task that was charged for did not run.
@@ -233,9 +235,9 @@ impl Mirror {
     /// A task has ended and cost this much.
     pub(super) fn settle(&mut self, task: &RunningTask, actual: Service) {
         self.shares.settle(task.tenant_id, task.expected, actual);
-        self.lane_shares.settle(task.tenant_id, self.lane_weight(task.lane_id), task.expected, actual);
         self.tenants_dirty.insert(task.tenant_id);
         if let Some(lane) = self.lanes.get_mut(&task.lane_id) {
+            self.lane_shares.settle(task.tenant_id, lane.weight, task.expected, actual);
             lane.estimate.learn(actual);
             lane.dirty = true;
         }

@@ -91,8 +91,7 @@ pub(super) fn pick(tx: &mut Tx<'_>, max: u32) -> Result<Vec<Pick>> {
         if let Some(left @ 1..) = slots.get_mut(&front.flow.0) {
             *left -= 1;
             front.taken += 1;
-            let expected = tx.mirror.charge(front.flow);
-            let weight = tx.mirror.lane_weight(front.flow.0);
+            let (expected, weight) = tx.mirror.charge(front.flow);
             turn.charge(weight, expected);
             picked.push(Pick { run_key, seq, flow: front.flow, expected });
             pass = tx.mirror.shares.pass(tenant);
