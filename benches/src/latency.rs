@@ -7,29 +7,48 @@ use serde_json::Value;
 use taskwarden::clock::{Clock as _, SystemClock, UnixMs};
 
 use crate::host::{Running, batch};
-use crate::{Bench, row, table};
+use crate::{Bench, postgres, row, table};
 
 const PROBES: usize = 300;
 const FLOOD: usize = 100_000;
 const BATCH: usize = 1_000;
 
-pub(crate) fn idle(bench: &Bench) -> anyhow::Result<()> {
+/// Where the host keeps its tasks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum On {
+    Sqlite,
+    Postgres,
+}
+
+impl On {
+    async fn start(self, bench: &Bench, name: &str) -> anyhow::Result<Running> {
+        match self {
+            Self::Sqlite => Running::start(bench, name).await,
+            Self::Postgres => {
+                let url = postgres::database(&format!("bench_{name}")).await?;
+                Running::start_on(bench, &format!("pg-{name}"), Some(&url)).await
+            }
+        }
+    }
+}
+
+pub(crate) fn idle(bench: &Bench, on: On) -> anyhow::Result<()> {
     let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut waits = tokio.block_on(async {
-        let host = Running::start(bench, "idle").await?;
+        let host = on.start(bench, "idle").await?;
         let waits = probe(&host, "normal", PROBES).await?;
         host.stop().await;
         anyhow::Ok(waits)
     })?;
     let rows = [row!["", "p50", "p99"], quantiles("submit → start", &mut waits)];
-    table::print(&format!("(c) pick-up on an idle host, {PROBES} tasks one after another (whole milliseconds, as recorded)"), &rows);
+    table::print(&format!("(c) pick-up on an idle host on {on:?}, {PROBES} tasks one after another (whole milliseconds, as recorded)"), &rows);
     Ok(())
 }
 
-pub(crate) fn flood(bench: &Bench) -> anyhow::Result<()> {
+pub(crate) fn flood(bench: &Bench, on: On) -> anyhow::Result<()> {
     let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let (mut empty, mut flooded, waiting, rate) = tokio.block_on(async {
-        let host = Running::start(bench, "flood").await?;
+        let host = on.start(bench, "flood").await?;
         let empty = probe(&host, "critical", PROBES).await?;
         let before = host.succeeded().await?;
         let batch = batch(BATCH, "background");
@@ -57,7 +76,7 @@ pub(crate) fn flood(bench: &Bench) -> anyhow::Result<()> {
     ];
     table::print(
         &format!(
-            "(d) a flood of {FLOOD} background tasks, {waiting} of them waiting when the probes began and run at {rate:.0}/s meanwhile (aim: ratio at most 2)"
+            "(d) a flood of {FLOOD} background tasks on {on:?}, {waiting} of them waiting when the probes began and run at {rate:.0}/s meanwhile (aim: ratio at most 2)"
         ),
         &rows,
     );

@@ -43,7 +43,8 @@ impl Bench {
     }
 }
 
-const PARTS: [&str; 10] = ["dispatch", "throughput", "queue", "latency", "flood", "fuel", "webhooks", "pg", "pg-host", "pg-flat"];
+const PARTS: [&str; 11] =
+    ["dispatch", "throughput", "queue", "latency", "flood", "fuel", "webhooks", "pg", "pg-host", "pg-latency", "pg-flat"];
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -68,10 +69,10 @@ fn main() -> anyhow::Result<()> {
         postgres::queue_on_sqlite(&bench)?;
     }
     if does("latency") {
-        latency::idle(&bench)?;
+        latency::idle(&bench, latency::On::Sqlite)?;
     }
     if does("flood") {
-        latency::flood(&bench)?;
+        latency::flood(&bench, latency::On::Sqlite)?;
     }
     if does("fuel") {
         fuel::run(&bench)?;
@@ -84,6 +85,10 @@ fn main() -> anyhow::Result<()> {
     }
     if does("pg-host") {
         postgres::host(&bench)?;
+    }
+    if does("pg-latency") {
+        latency::idle(&bench, latency::On::Postgres)?;
+        latency::flood(&bench, latency::On::Postgres)?;
     }
     // Only by name: it writes twenty million rows.
     if wanted.iter().any(|part| part == "pg-flat") {

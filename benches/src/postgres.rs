@@ -28,6 +28,8 @@ const CLAIM: usize = 2_000;
 const SUBMITTERS: usize = 4;
 /// Batches of ends on their way at once, as a host with many slots has them.
 const ENDING: usize = 4;
+/// Tasks after which sizes are looked at.
+const MILLION: usize = 1_000_000;
 /// So often is each of the databases drained whose contents are compared.
 const FLAT_ROUNDS: usize = 7;
 /// Rows that the large cases begin with.
@@ -39,7 +41,7 @@ fn server() -> anyhow::Result<String> {
 }
 
 /// A database of this name, new.
-async fn database(name: &str) -> anyhow::Result<String> {
+pub(crate) async fn database(name: &str) -> anyhow::Result<String> {
     let server = server()?;
     let mut conn = PgConnection::connect(&server).await?;
     sqlx::raw_sql(AssertSqlSafe(format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))).execute(&mut conn).await?;
@@ -237,6 +239,11 @@ pub(crate) fn queue() -> anyhow::Result<()> {
         let url = database("bench_queue").await?;
         let store: Arc<dyn Store> = Arc::new(PostgresStore::open(&url, PostgresOptions::default()).await?);
         all_rates(&store, "(pg) Postgres with default durability").await?;
+        // Up to a million, for the sizes.
+        for _ in 2 * ROUNDS..MILLION / TASKS {
+            submit(&store, TASKS, Priorities::Five).await?;
+            drain(&store, TASKS).await?;
+        }
         let mut conn = PgConnection::connect(&url).await?;
         print!("{}", sizes(&mut conn).await?);
         store.close().await;

@@ -18,9 +18,22 @@ const added = jobs / seconds(start)
 
 start = performance.now()
 let done = 0
+let started
 await new Promise((all) => {
-  const worker = new Worker('peer', async () => {}, { connection, concurrency: 100 })
+  const worker = new Worker('peer', async () => { started?.(performance.now()) }, { connection, concurrency: 100 })
   worker.on('completed', () => { if (++done >= jobs) all() })
 })
-console.log(JSON.stringify({ added_per_s: Math.round(added), done_per_s: Math.round(jobs / seconds(start)) }))
+const rate = jobs / seconds(start)
+// One by one, to the idle worker.
+const waits = []
+for (let id = 0; id < 300; id++) {
+  const added = performance.now()
+  const start = new Promise((resolve) => { started = resolve })
+  await queue.add('nothing', { id }, { removeOnComplete: true })
+  waits.push((await start) - added)
+  await new Promise((wake) => setTimeout(wake, 5))
+}
+waits.sort((a, b) => a - b)
+const [p50, p99] = [0.5, 0.99].map((share) => Number(waits[Math.floor(waits.length * share)].toFixed(1)))
+console.log(JSON.stringify({ added_per_s: Math.round(added), done_per_s: Math.round(rate), p50_ms: p50, p99_ms: p99 }))
 process.exit(0)

@@ -3,7 +3,8 @@
 Run it as `cargo xtask peers FOLDER`, which builds the benchmarks and starts the PostgreSQL. FOLDER keeps what is installed there: npm
 packages, a Python environment, the Rust peers. A peer that cannot be installed or run is named, with the reason, and left out.
 
-Added, done and both are jobs a second: adding all of them, then running all of them, then both one after the other.
+Added, done and both are jobs a second: adding all of them, then running all of them, then both one after the other. The milliseconds are
+from adding one job to its start on an idle worker.
 """
 
 import argparse
@@ -118,7 +119,11 @@ class Peers:
             added = re.search(rf"one priority +{rate}", printed)
             done = re.search(rf"one priority +[\d ]+/s +{rate}", printed)
         number = lambda found: int(found.group(1).replace(" ", ""))
-        return {"added_per_s": number(added), "done_per_s": number(done)}
+        figures = {"added_per_s": number(added), "done_per_s": number(done)}
+        if part == "pg-host":
+            waits = re.search(r"submit → start +([\d.]+) ms +([\d.]+) ms", run([*bench, "pg-latency"]))
+            figures |= {"p50_ms": float(waits.group(1)), "p99_ms": float(waits.group(2))}
+        return figures
 
 
 def main():
@@ -154,12 +159,14 @@ def main():
                 print(f"left out: {name}: {error}", file=sys.stderr)
                 del everyone[name]
     width = max(map(len, figures))
-    print(f"{'':{width}}  {'added/s':>9}  {'done/s':>9}  {'both/s':>9}")
+    print(f"{'':{width}}  {'added/s':>9}  {'done/s':>9}  {'both/s':>9}  {'p50 ms':>6}  {'p99 ms':>6}")
     for name, rounds in figures.items():
         if rounds:
             added, done = (statistics.median(r[key] for r in rounds) for key in ("added_per_s", "done_per_s"))
             both = 1 / (1 / added + 1 / done)
-            print(f"{name:{width}}  {added:9.0f}  {done:9.0f}  {both:9.0f}")
+            waits = (statistics.median(r[key] for r in rounds) if key in rounds[0] else "" for key in ("p50_ms", "p99_ms"))
+            p50, p99 = waits
+            print(f"{name:{width}}  {added:9.0f}  {done:9.0f}  {both:9.0f}  {p50:>6}  {p99:>6}")
 
 
 main()

@@ -16,12 +16,13 @@ for (let first = 0; first < jobs; first += 10000) {
 }
 const added = jobs / seconds(start)
 
+let started
 start = performance.now()
 await run({
   pgPool,
   noHandleSignals: true,
   logger: new Logger(() => () => {}),
-  taskList: { nothing: async () => {} },
+  taskList: { nothing: async () => { started?.(performance.now()) } },
   preset: { worker: { concurrentJobs, localQueue: { size: 500 }, completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
 })
 for (;;) {
@@ -29,5 +30,17 @@ for (;;) {
   if (rows[0].waiting === 0) break
   await new Promise((wake) => setTimeout(wake, 20))
 }
-console.log(JSON.stringify({ added_per_s: Math.round(added), done_per_s: Math.round(jobs / seconds(start)) }))
+const done = jobs / seconds(start)
+// One by one, to the idle worker.
+const waits = []
+for (let id = 0; id < 300; id++) {
+  const added = performance.now()
+  const start = new Promise((resolve) => { started = resolve })
+  await utils.addJob('nothing', { id })
+  waits.push((await start) - added)
+  await new Promise((wake) => setTimeout(wake, 5))
+}
+waits.sort((a, b) => a - b)
+const [p50, p99] = [0.5, 0.99].map((share) => Number(waits[Math.floor(waits.length * share)].toFixed(1)))
+console.log(JSON.stringify({ added_per_s: Math.round(added), done_per_s: Math.round(done), p50_ms: p50, p99_ms: p99 }))
 process.exit(0)

@@ -26,6 +26,8 @@ const LEVEL_POINTS: usize = 7;
 const CLIP_OUTSIDE: f64 = 4.0;
 /// The same within a change.
 const CLIP_INSIDE: f64 = 12.0;
+/// Cycles before an alert from which on steps between neighbours say how large the noise is.
+const STEPS_CYCLES: usize = 3;
 /// A slope, and another course of the week, are not told from fewer points.
 const SLOPE_POINTS: usize = 8;
 const COURSE_POINTS: usize = 5;
@@ -172,8 +174,14 @@ fn even(window: &[Scored], before: usize, step_ms: i64, cycle: usize) -> Option<
         let middle = median(&mut level);
         off = level.iter().map(|value| (value - middle).abs()).collect();
     }
+    // What the model knows of other cycles than the week's is still in the values, and is no swing. Of few steps half may be steps into
+    // and out of something else.
+    let even: Vec<f64> = values.iter().zip(&course).take(before).map(|(value, course)| value - course).collect();
+    let mut steps: Vec<f64> = even.windows(2).filter_map(|pair| Some((pair.last()? - pair.first()?).abs())).collect();
+    let rough = if steps.len() < STEPS_CYCLES * cycle { 0.0 } else { median(&mut steps) / f64::sqrt(2.0) };
+    let noise = median(&mut off).max(rough) * MAD_TO_SIGMA;
     let largest = values.iter().take(before).map(|value| value.abs()).fold(0.0, f64::max);
-    let noise = (median(&mut off) * MAD_TO_SIGMA).max(1e-6 * largest);
+    let noise = noise.max(1e-6 * largest);
     if noise <= 0.0 {
         return None;
     }
@@ -320,6 +328,12 @@ mod tests {
         assert_eq!((swings.shape, swings.direction), (Shape::Variance, Way::Unsteady));
         let spike = found(|day, usual| usual * if day == 100 { 1.7 } else { 1.0 });
         assert_eq!((spike.shape, spike.onset, spike.end), (Shape::Spike, "1970-04-11".to_owned(), "1970-04-11".to_owned()));
+    }
+
+    #[test]
+    fn a_cycle_of_its_own_is_no_swing() {
+        let dip = found(|day, usual| usual + ((day * 37).rem_euclid(11) * 5) as f64 - if day == 129 { 90.0 } else { 0.0 });
+        assert_eq!((dip.shape, dip.onset.as_str()), (Shape::Dip, "1970-05-10"));
     }
 
     #[test]

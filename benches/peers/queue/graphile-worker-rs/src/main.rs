@@ -1,4 +1,5 @@
-//! graphile_worker with a handler that does nothing: jobs added, then jobs gone from the table, per second.
+//! graphile_worker with a handler that does nothing: jobs added, then jobs gone from the table, per second;
+//! and the time from adding one to its start on the idle worker.
 //! Settings: 500 at once, a local queue of 5 000, ends written in batches of 5 ms; what measured best here.
 //!
 //!     PEER_POSTGRES=postgres://… cargo run --release -- JOBS
@@ -10,7 +11,10 @@ use std::time::{Duration, Instant};
 use graphile_worker::{IntoTaskHandlerResult, JobSpec, LocalQueueConfig, RawJobSpec, TaskHandler, WorkerContext, WorkerOptions};
 
 #[derive(Clone, Debug)]
-struct Handled(Arc<AtomicU64>);
+struct Handled(Arc<AtomicU64>, tokio::sync::mpsc::UnboundedSender<Instant>);
+
+/// Jobs that are added one by one to an idle worker.
+const PROBES: usize = 300;
 
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Nothing {
@@ -21,7 +25,8 @@ impl TaskHandler for Nothing {
     const IDENTIFIER: &'static str = "nothing";
 
     async fn run(self, context: WorkerContext) -> impl IntoTaskHandlerResult {
-        if let Some(Handled(count)) = context.get_ext::<Handled>() {
+        if let Some(Handled(count, started)) = context.get_ext::<Handled>() {
+            let _ = started.send(Instant::now());
             count.fetch_add(1, Ordering::Relaxed);
         }
         Ok::<(), String>(())
@@ -33,7 +38,8 @@ async fn main() {
     let jobs: u64 = std::env::args().nth(1).and_then(|text| text.parse().ok()).expect("the number of jobs");
     let url = std::env::var("PEER_POSTGRES").expect("PEER_POSTGRES is the URL of an empty database");
     let pool = ::sqlx::postgres::PgPoolOptions::new().max_connections(20).connect(&url).await.expect("a connection");
-    let handled = Handled(Arc::default());
+    let (started, mut starts) = tokio::sync::mpsc::unbounded_channel();
+    let handled = Handled(Arc::default(), started);
     let worker = WorkerOptions::default()
         .database(pool.clone())
         .schema("graphile_worker_rs")
@@ -73,7 +79,22 @@ async fn main() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let done = start.elapsed();
-    println!("{{\"added_per_s\": {:.0}, \"done_per_s\": {:.0}}}", jobs as f64 / added.as_secs_f64(), jobs as f64 / done.as_secs_f64());
+    while starts.try_recv().is_ok() {}
+    let mut waits = Vec::new();
+    for id in 0..PROBES as u64 {
+        let added = Instant::now();
+        utils.add_job(Nothing { id }, JobSpec::default()).await.expect("a job is added");
+        waits.push(starts.recv().await.expect("a start").duration_since(added));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    waits.sort();
+    println!(
+        "{{\"added_per_s\": {:.0}, \"done_per_s\": {:.0}, \"p50_ms\": {:.1}, \"p99_ms\": {:.1}}}",
+        jobs as f64 / added.as_secs_f64(),
+        jobs as f64 / done.as_secs_f64(),
+        waits[PROBES / 2].as_secs_f64() * 1e3,
+        waits[PROBES * 99 / 100].as_secs_f64() * 1e3,
+    );
     worker.request_shutdown();
     let _ = running.await;
 }
