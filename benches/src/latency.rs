@@ -41,7 +41,10 @@ pub(crate) fn idle(bench: &Bench, on: On) -> anyhow::Result<()> {
         anyhow::Ok(waits)
     })?;
     let rows = [row!["", "p50", "p99"], quantiles("submit → start", &mut waits)];
-    table::print(&format!("(c) pick-up on an idle host on {on:?}, {PROBES} tasks one after another (whole milliseconds, as recorded)"), &rows);
+    table::print(
+        &format!("(c) pick-up on an idle host on {on:?}, {PROBES} tasks one after another (whole milliseconds, as recorded)"),
+        &rows,
+    );
     Ok(())
 }
 
