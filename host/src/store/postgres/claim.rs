@@ -332,7 +332,7 @@ impl Db {
                  SELECT k.seq, nextval('taskwarden.claim_token') AS token, k.lane_id, k.tenant_id, k.rank, k.run_key, t.id, t.payload, t.inputs, t.tags, \
                         t.limits, coalesce(p.attempt, 0) + 1 AS attempt, coalesce(p.max_attempts, t.max_attempts) AS max_attempts, \
                         coalesce(p.lost, 0) AS lost, coalesce(p.larger_limits, false) AS larger_limits, t.tenant, t.idempotency_key, coalesce(p.run_at_ms, t.run_at_ms) AS ready_at_ms \
-                 FROM taken k JOIN taskwarden.tasks t USING (seq) LEFT JOIN taskwarden.progress p USING (seq)), \
+                 FROM taken k JOIN taskwarden.tasks t ON t.seq = ANY (ARRAY[k.seq]) LEFT JOIN taskwarden.progress p ON p.seq = ANY (ARRAY[k.seq])), \
              started AS (INSERT INTO taskwarden.running (seq, token, started_at_ms, host_id, lane_id, tenant_id, attempt) \
                          SELECT seq, token, $2, $1, lane_id, tenant_id, attempt FROM claimed), \
              counted AS (INSERT INTO taskwarden.lane_changes (lane_id, queued, scheduled, running) \

@@ -252,6 +252,8 @@ impl Db {
     }
 }
 
+/// `= ANY (ARRAY[…])` is an equality that only a lookup in the index can use. With a plain one, a plan that was made after a vacuum had found
+/// no row in `running` walks through all of that index, dead rows too, and compares every row with every claim.
 const SETTLE: &str = "\
     WITH gone AS (\
         DELETE FROM taskwarden.running r \
@@ -259,7 +261,7 @@ const SETTLE: &str = "\
                      $9::bigint[], $10::bigint[], $11::bigint[], $13::int[], $14::bigint[], $15::bigint[], $16::bigint[], $19::boolean[]) \
               AS e(seq, token, way, state, outcome, error, receipt, result, started_at_ms, finished_at_ms, run_at_ms, plugin, queue_ms, run_ms, \
                    fuel, larger_limits) \
-        WHERE r.seq = e.seq AND r.token = e.token \
+        WHERE r.seq = ANY (ARRAY[e.seq]) AND r.token = e.token \
         RETURNING r.seq, r.token, r.lane_id, r.tenant_id, r.attempt, r.started_at_ms AS claimed_at_ms, e.way, e.state, e.outcome, e.error, e.receipt, \
                   e.result, e.started_at_ms, e.finished_at_ms, e.run_at_ms, e.plugin, e.queue_ms, e.run_ms, e.fuel, e.larger_limits, e.way = 0 OR r.cancel_requested AS is_over), \
     over AS (\
@@ -273,7 +275,8 @@ const SETTLE: &str = "\
     again AS MATERIALIZED (\
         SELECT g.*, t.rank, t.max_attempts, g.run_at_ms - t.rank * $12::bigint AS run_key, g.run_at_ms > g.finished_at_ms AS waits, \
                coalesce(p.run_at_ms, t.run_at_ms) AS was_at_ms \
-        FROM gone g JOIN taskwarden.tasks t USING (seq) LEFT JOIN taskwarden.progress p USING (seq) WHERE NOT g.is_over), \
+        FROM gone g JOIN taskwarden.tasks t ON t.seq = ANY (ARRAY[g.seq]) LEFT JOIN taskwarden.progress p ON p.seq = ANY (ARRAY[g.seq]) \
+        WHERE NOT g.is_over), \
     ended AS (\
         INSERT INTO taskwarden.task_attempts (seq, attempt, outcome, error, receipt, started_at_ms, finished_at_ms) \
         SELECT seq, attempt, outcome, error, receipt, coalesce(started_at_ms, claimed_at_ms), finished_at_ms FROM again WHERE way = 1 \
