@@ -297,7 +297,7 @@ async fn ratings_are_watched_with_how_many_there_were_and_missed_when_nobody_rat
 async fn income_is_watched_by_currency_and_missed_when_it_stops() {
     let data = tempfile::tempdir().expect("a folder");
     let data = data.path();
-    let usual = |day: i64| 5_000 + (day * 37) % 11 * 40 - if day % 7 > 4 { 1_500 } else { 0 };
+    let usual = |day: i64| 5_000 + (day * 37).rem_euclid(11) * 40 - if day.rem_euclid(7) > 4 { 1_500 } else { 0 };
     charges(data, -100..1, "eur", |day| if day == 0 { usual(day) / 4 } else { usual(day) }).await;
     charges(data, -100..1, "usd", |day| 2 * usual(day)).await;
     let host = Watched::start(data, hour(25), &["anomaly-score"]).await;

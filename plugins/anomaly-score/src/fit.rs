@@ -331,6 +331,19 @@ mod tests {
     }
 
     #[test]
+    fn a_day_is_one_day_where_a_cycle_was_found_that_the_week_does_not_show() {
+        let shop = |day: i64| 5_000 + (day * 37) % 11 * 40 - if day % 7 > 4 { 1_500 } else { 0 };
+        let value = |day: i64| shop(day) as f64 * if day == 100 { 0.25 } else { 1.0 };
+        for last in [100, 101, 104, 120] {
+            let points: Vec<Point> = (0..=last).map(|day| Point::new(day * DAY_MS, value(day))).collect();
+            let found = episodes(&score(&points, &Options::default()).0);
+            let worst = found.iter().max_by(|one, other| one.severity.total_cmp(&other.severity)).expect("an episode");
+            let told = (worst.shape, worst.onset.as_str(), worst.end.as_str());
+            assert_eq!(told, (Shape::Dip, "1970-04-11", "1970-04-11"), "{last}: {found:?}");
+        }
+    }
+
+    #[test]
     fn a_cycle_of_its_own_is_no_swing() {
         let dip = found(|day, usual| usual + ((day * 37).rem_euclid(11) * 5) as f64 - if day == 129 { 90.0 } else { 0.0 });
         assert_eq!((dip.shape, dip.onset.as_str()), (Shape::Dip, "1970-05-10"));
