@@ -40,8 +40,14 @@ pub(super) fn receipt_lines(receipt: &Value) -> String {
                 grouped(number("host_calls"))
             ),
         ),
+        ("http", format!("{} requests, {} both ways", grouped(number("http_requests")), bytes(number("http_bytes")))),
+        ("children", format!("{} tasks submitted", grouped(number("child_tasks")))),
         ("plugin", format!("{} {} ({:.12})", word("plugin"), word("plugin_version"), word("plugin_digest"))),
     ] {
+        // Most tasks have neither.
+        if (name == "http" && number("http_requests") == 0) || (name == "children" && number("child_tasks") == 0) {
+            continue;
+        }
         lines.push_str(&format!("{name:<9} {value}\n"));
     }
     lines
@@ -81,5 +87,13 @@ mod tests {
         assert_eq!(grouped(1_234_567), "1 234 567");
         assert_eq!(bytes(1023), "1023 B");
         assert_eq!(bytes(1_572_864), "1.5 MiB");
+    }
+
+    #[test]
+    fn a_receipt_shows_requests_and_children_where_there_were_any() {
+        let without = receipt_lines(&serde_json::json!({"fuel_used": 5}));
+        assert!(without.contains("fuel      5 of 0") && !without.contains("http") && !without.contains("children"), "{without}");
+        let with = receipt_lines(&serde_json::json!({"http_requests": 2, "http_bytes": 2048, "child_tasks": 1_000}));
+        assert!(with.contains("http      2 requests, 2.0 KiB both ways") && with.contains("children  1 000 tasks submitted"), "{with}");
     }
 }

@@ -93,7 +93,10 @@ pub enum Refusal {
     #[error("this is not a usable WebAssembly component: {0}")]
     Malformed(String),
     /// It imports what this host does not have or what its manifest does not ask for.
-    #[error("the component imports what it was not granted: {}", .0.join(", "))]
+    #[error(
+        "the component imports what it was not granted: {}; ask for its capabilities in plugin.toml (`plugin check` names them), or do without what no capability covers",
+        .0.join(", ")
+    )]
     UngrantedImports(Vec<String>),
     /// It does not export `execute` with the right type.
     #[error("the component does not export what a plugin must: {0}")]

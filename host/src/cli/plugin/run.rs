@@ -37,6 +37,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let Some(trial) = Trial::prepare(args.trial, args.cache_dir)? else { return Ok(ExitCode::from(WRONG_USAGE)) };
     let bar = Bar::new(args.json);
     let (name, version, limits, digest) = (trial.name.clone(), trial.version.clone(), trial.limits, trial.plugin.digest());
+    let without_grant = trial.without_grant();
     let report = match trial.misfit() {
         Some(refused) => refused,
         None => {
@@ -52,9 +53,14 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     };
     let shown = Shown::new(&report, limits, name, version, hex::encode(digest), written)?;
     if args.json {
-        shown.print_json()?
+        shown.print_json()?;
     } else {
-        shown.print()
+        shown.print();
+        if report.outcome != Outcome::Succeeded {
+            for (capability, flag) in without_grant {
+                eprintln!("note      the plugin asks for {}, and no {flag} was given", capability.name());
+            }
+        }
     }
     Ok(if report.outcome == Outcome::Succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -154,6 +154,19 @@ impl Trial {
         }
     }
 
+    /// What the plugin asks for and was not granted anything of: the capability, and the flag that would.
+    pub(in crate::cli) fn without_grant(&self) -> Vec<(Capability, &'static str)> {
+        let asked = self.artifact.manifest.as_ref().map(|manifest| manifest.capabilities.as_slice()).unwrap_or_default();
+        [
+            (Capability::Http, "--http ORIGIN", self.grants.http.is_empty()),
+            (Capability::Tasks, "--child-type TYPE", self.grants.child_task_types.is_empty()),
+        ]
+        .into_iter()
+        .filter(|(capability, _, nothing)| *nothing && asked.contains(capability))
+        .map(|(capability, flag, _)| (capability, flag))
+        .collect()
+    }
+
     /// What a payload comes to that the manifest's schema does not allow: a host would not even have taken the task.
     pub(in crate::cli) fn misfit(&self) -> Option<Report> {
         let schema = self.artifact.manifest.as_ref()?.payload_schema.as_ref()?;
