@@ -7,7 +7,7 @@ use serde_json::Value;
 use taskwarden::clock::{Clock as _, SystemClock, UnixMs};
 
 use crate::host::{Running, batch};
-use crate::{Bench, postgres, row, table};
+use crate::{Bench, queue, row, table};
 
 const PROBES: usize = 300;
 const FLOOD: usize = 100_000;
@@ -25,7 +25,7 @@ impl On {
         match self {
             Self::Sqlite => Running::start(bench, name).await,
             Self::Postgres => {
-                let url = postgres::database(&format!("bench_{name}")).await?;
+                let url = queue::database(&format!("bench_{name}")).await?;
                 Running::start_on(bench, &format!("pg-{name}"), Some(&url)).await
             }
         }

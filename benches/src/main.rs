@@ -8,7 +8,7 @@ mod fuel;
 mod host;
 mod latency;
 mod machine;
-mod postgres;
+mod queue;
 mod sandbox;
 mod table;
 mod throughput;
@@ -66,7 +66,7 @@ fn main() -> anyhow::Result<()> {
         throughput::run(&bench)?;
     }
     if does("queue") {
-        postgres::queue_on_sqlite(&bench)?;
+        queue::on_sqlite(&bench)?;
     }
     if does("latency") {
         latency::idle(&bench, latency::On::Sqlite)?;
@@ -81,10 +81,10 @@ fn main() -> anyhow::Result<()> {
         webhooks::run(&bench)?;
     }
     if does("pg") {
-        postgres::queue()?;
+        queue::on_postgres()?;
     }
     if does("pg-host") {
-        postgres::host(&bench)?;
+        queue::host(&bench)?;
     }
     if does("pg-latency") {
         latency::idle(&bench, latency::On::Postgres)?;
@@ -92,7 +92,7 @@ fn main() -> anyhow::Result<()> {
     }
     // Only by name: it writes twenty million rows.
     if wanted.iter().any(|part| part == "pg-flat") {
-        postgres::flat()?;
+        queue::flat()?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 // BullMQ with a processor that does nothing, 100 at once.
 //     PEER_REDIS_PORT=… node bullmq.mjs JOBS
 import { Queue, Worker } from 'bullmq'
+import { waits } from './probe.mjs'
 
 const jobs = Number(process.argv[2])
 const connection = { host: '127.0.0.1', port: Number(process.env.PEER_REDIS_PORT), maxRetriesPerRequest: null }
@@ -24,16 +25,9 @@ await new Promise((all) => {
   worker.on('completed', () => { if (++done >= jobs) all() })
 })
 const rate = jobs / seconds(start)
-// One by one, to the idle worker.
-const waits = []
-for (let id = 0; id < 300; id++) {
-  const added = performance.now()
-  const start = new Promise((resolve) => { started = resolve })
-  await queue.add('nothing', { id }, { removeOnComplete: true })
-  waits.push((await start) - added)
-  await new Promise((wake) => setTimeout(wake, 5))
-}
-waits.sort((a, b) => a - b)
-const [p50, p99] = [0.5, 0.99].map((share) => Number(waits[Math.floor(waits.length * share)].toFixed(1)))
-console.log(JSON.stringify({ added_per_s: Math.round(added), done_per_s: Math.round(rate), p50_ms: p50, p99_ms: p99 }))
+const probed = await waits((id, resolve) => {
+  started = resolve
+  return queue.add('nothing', { id }, { removeOnComplete: true })
+})
+console.log(JSON.stringify({ added_per_s: Math.round(added), done_per_s: Math.round(rate), ...probed }))
 process.exit(0)

@@ -52,7 +52,8 @@ class Peers:
             shutil.copy(HERE / "package.json", self.folder)
             run(["npm", "install", "--no-audit", "--no-fund"], cwd=self.folder)
         # Modules are looked for beside the script.
-        shutil.copy(HERE / script, self.folder)
+        for module in (script, "probe.mjs"):
+            shutil.copy(HERE / module, self.folder)
         return [self.folder / "node_modules" / ".bin" / "node", self.folder / script]
 
     def python(self, packages):
@@ -63,7 +64,6 @@ class Peers:
         return python
 
     def on_postgres(self, command, name, jobs):
-        # Not every client reads a socket's folder from a URL, but all of them read it from the environment or from the host parameter.
         env = {**os.environ, "PEER_POSTGRES": self.database(name)}
         return json.loads(run([*command, jobs], env=env).splitlines()[-1])
 

@@ -2,6 +2,7 @@
 //     PEER_POSTGRES=postgres://… node graphile_worker.mjs JOBS
 import { Logger, makeWorkerUtils, run } from 'graphile-worker'
 import pg from 'pg'
+import { waits } from './probe.mjs'
 
 const jobs = Number(process.argv[2])
 const concurrentJobs = 24
@@ -31,16 +32,9 @@ for (;;) {
   await new Promise((wake) => setTimeout(wake, 20))
 }
 const done = jobs / seconds(start)
-// One by one, to the idle worker.
-const waits = []
-for (let id = 0; id < 300; id++) {
-  const added = performance.now()
-  const start = new Promise((resolve) => { started = resolve })
-  await utils.addJob('nothing', { id })
-  waits.push((await start) - added)
-  await new Promise((wake) => setTimeout(wake, 5))
-}
-waits.sort((a, b) => a - b)
-const [p50, p99] = [0.5, 0.99].map((share) => Number(waits[Math.floor(waits.length * share)].toFixed(1)))
-console.log(JSON.stringify({ added_per_s: Math.round(added), done_per_s: Math.round(done), p50_ms: p50, p99_ms: p99 }))
+const probed = await waits((id, resolve) => {
+  started = resolve
+  return utils.addJob('nothing', { id })
+})
+console.log(JSON.stringify({ added_per_s: Math.round(added), done_per_s: Math.round(done), ...probed }))
 process.exit(0)

@@ -169,14 +169,13 @@ fn even(window: &[Scored], before: usize, step_ms: i64, cycle: usize) -> Option<
     let course: Vec<f64> = window.iter().map(|point| effects.get(slot(point)).copied().unwrap_or(0.0)).collect();
     let mut off: Vec<f64> =
         calm.iter().filter(|point| known(point)).map(|point| (scale.forth(point.value) - scale.forth(point.expected)).abs()).collect();
+    let even: Vec<f64> = values.iter().zip(&course).take(before).map(|(value, course)| value - course).collect();
     if off.len() < LEVEL_POINTS {
-        let mut level: Vec<f64> = values.iter().zip(&course).take(before).map(|(value, course)| value - course).collect();
-        let middle = median(&mut level);
-        off = level.iter().map(|value| (value - middle).abs()).collect();
+        let middle = median(&mut even.clone());
+        off = even.iter().map(|value| (value - middle).abs()).collect();
     }
     // What the model knows of other cycles than the week's is still in the values, and is no swing. Of few steps half may be steps into
     // and out of something else.
-    let even: Vec<f64> = values.iter().zip(&course).take(before).map(|(value, course)| value - course).collect();
     let mut steps: Vec<f64> = even.windows(2).filter_map(|pair| Some((pair.last()? - pair.first()?).abs())).collect();
     let rough = if steps.len() < STEPS_CYCLES * cycle { 0.0 } else { median(&mut steps) / f64::sqrt(2.0) };
     let noise = median(&mut off).max(rough) * MAD_TO_SIGMA;

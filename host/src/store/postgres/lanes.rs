@@ -35,6 +35,13 @@ const ADDED_UP: [(&str, &str); 2] = [
     ),
 ];
 
+/// What a host knows of a lane.
+#[derive(Debug)]
+struct Entry {
+    key: LaneKey,
+    known: Known,
+}
+
 /// What a claim has to know of a lane.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Known {
@@ -46,8 +53,7 @@ pub(super) struct Known {
 #[derive(Debug, Default)]
 struct Book {
     ids: HashMap<LaneKey, i32>,
-    keys: HashMap<i32, LaneKey>,
-    lanes: BTreeMap<i32, Known>,
+    lanes: BTreeMap<i32, Entry>,
 }
 
 #[derive(Debug, Default)]
@@ -61,15 +67,15 @@ impl LaneBook {
     /// Whether every one of these is known.
     pub(super) fn knows(&self, mut lane_ids: impl Iterator<Item = i32>) -> bool {
         let book = self.0.read();
-        lane_ids.all(|lane_id| book.keys.contains_key(&lane_id))
+        lane_ids.all(|lane_id| book.lanes.contains_key(&lane_id))
     }
 
     pub(super) fn key(&self, lane_id: i32) -> Option<LaneKey> {
-        self.0.read().keys.get(&lane_id).cloned()
+        self.0.read().lanes.get(&lane_id).map(|lane| lane.key.clone())
     }
 
     pub(super) fn get(&self, lane_id: i32) -> Option<Known> {
-        self.0.read().lanes.get(&lane_id).copied()
+        self.0.read().lanes.get(&lane_id).map(|lane| lane.known)
     }
 
     /// A lane's share against other lanes.
@@ -95,14 +101,13 @@ impl LaneBook {
             let lane_id: i32 = row.try_get("lane_id")?;
             let cap: Option<i32> = row.try_get("concurrency_cap")?;
             // Two rows can only have the same key when one of them holds a name that had to be mended; the first one keeps it.
-            book.keys.insert(lane_id, key.clone());
-            book.ids.entry(key).or_insert(lane_id);
+            book.ids.entry(key.clone()).or_insert(lane_id);
             let known = Known {
                 paused: row.try_get("paused")?,
                 cap: cap.and_then(|cap| u32::try_from(cap).ok()),
                 weight: u32::try_from(row.try_get::<i32, _>("weight")?).unwrap_or(LANE_WEIGHT_DEFAULT),
             };
-            book.lanes.insert(lane_id, known);
+            book.lanes.insert(lane_id, Entry { key, known });
         }
         *self.0.write() = book;
         Ok(())

@@ -198,7 +198,7 @@ async fn all_rates(store: &Arc<dyn Store>, title: &str) -> anyhow::Result<()> {
 }
 
 /// The queue alone on SQLite.
-pub(crate) fn queue_on_sqlite(bench: &Bench) -> anyhow::Result<()> {
+pub(crate) fn on_sqlite(bench: &Bench) -> anyhow::Result<()> {
     let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     tokio.block_on(async {
         let path = bench.folder("queue")?.join("queue.db");
@@ -233,7 +233,7 @@ pub(crate) fn host(bench: &Bench) -> anyhow::Result<()> {
 }
 
 /// The queue alone on Postgres, and what the tables hold afterwards.
-pub(crate) fn queue() -> anyhow::Result<()> {
+pub(crate) fn on_postgres() -> anyhow::Result<()> {
     let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     tokio.block_on(async {
         let url = database("bench_queue").await?;
