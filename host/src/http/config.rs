@@ -62,6 +62,10 @@ pub struct ApiConfig {
     pub body_idle_timeout: Duration,
     /// How long a client may take for a body that is kept in memory.
     pub body_total_timeout: Duration,
+    /// What is read of a body after its request was refused, so that the client gets to see why rather than a connection that breaks.
+    pub discard_bytes_max: u64,
+    /// How long that may take.
+    pub discard_timeout: Duration,
     /// How often an event stream says that it is alive.
     pub heartbeat: Duration,
     /// Where Stripe's events come in.
@@ -95,6 +99,8 @@ impl Default for ApiConfig {
             head_read_timeout: Duration::from_secs(15),
             body_idle_timeout: Duration::from_secs(15),
             body_total_timeout: Duration::from_secs(120),
+            discard_bytes_max: 64 * MIB,
+            discard_timeout: Duration::from_secs(5),
             heartbeat: Duration::from_secs(15),
             stripe: StripeEndpoint::default(),
             drain_timeout: Duration::from_secs(20),

@@ -6,6 +6,7 @@ mod batch;
 mod blobs;
 mod body;
 mod config;
+mod discard;
 mod events;
 mod findings;
 mod health;
@@ -158,6 +159,7 @@ pub fn router(state: ApiState, shutdown: CancellationToken) -> Router {
         .layer(from_fn(problem::only_problems))
         .layer(CatchPanicLayer::custom(problem::of_panic))
         .layer(from_fn_with_state(Arc::clone(&api), watch::observe))
+        .layer(from_fn_with_state(Arc::clone(&api), discard::rest_of_body))
         .with_state(api)
 }
 

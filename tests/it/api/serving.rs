@@ -134,6 +134,66 @@ async fn a_client_that_sends_nothing_more_is_not_waited_for() {
     server.stop().await;
 }
 
+/// Sends a body that the host has no use for, then asks for its health on the same connection; what it answers to each.
+async fn after_a_refusal(server: &Server, body_bytes: usize) -> String {
+    let mut connection = TcpStream::connect(server.address).await.expect("connected");
+    let head =
+        format!("POST /v1/tasks HTTP/1.1\r\nHost: {}\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n", server.address);
+    connection.write_all(head.as_bytes()).await.expect("sent");
+    let chunk = [b"10000\r\n".as_slice(), &[b'x'; 1 << 16], b"\r\n"].concat();
+    for _ in 0..body_bytes >> 16 {
+        // A host that has hung up is what some callers look for.
+        let _ = connection.write_all(&chunk).await;
+    }
+    let _ = connection
+        .write_all(format!("0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", server.address).as_bytes())
+        .await;
+    let mut answers = Vec::new();
+    let _ = connection.read_to_end(&mut answers).await;
+    String::from_utf8_lossy(&answers).into_owned()
+}
+
+#[tokio::test]
+async fn a_client_that_is_refused_in_the_middle_of_its_body_is_told_why() {
+    let server = Server::start().await;
+    let answers = after_a_refusal(&server, 8 << 20).await;
+    assert!(answers.starts_with("HTTP/1.1 415"), "{answers}");
+    assert!(answers.contains("HTTP/1.1 200"), "the connection goes on: {answers}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn no_more_of_a_refused_body_is_read_than_is_allowed() {
+    let server = Server::start_with(SystemClock::shared(), |config| config.discard_bytes_max = 1 << 20).await;
+    let answers = after_a_refusal(&server, 64 << 20).await;
+    assert!(!answers.contains("HTTP/1.1 200"), "the connection has ended: {answers}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_refused_body_that_does_not_come_is_not_waited_for() {
+    let clock = VirtualClock::starting_at(UnixMs(1_800_000_000_000));
+    let server = Server::start_with(clock.clone(), |_| {}).await;
+    let head = |more: &str| {
+        format!("POST /v1/tasks HTTP/1.1\r\nHost: {}\r\nContent-Type: text/plain\r\nContent-Length: 20\r\n{more}\r\n", server.address)
+    };
+    // Nothing was asked of this client yet, so nothing is thrown away and it is answered at once.
+    let mut polite = TcpStream::connect(server.address).await.expect("connected");
+    polite.write_all(head("Expect: 100-continue\r\n").as_bytes()).await.expect("sent");
+    let mut answer = vec![0; 12];
+    polite.read_exact(&mut answer).await.expect("an answer");
+    assert_eq!(answer, b"HTTP/1.1 415");
+    let mut silent = TcpStream::connect(server.address).await.expect("connected");
+    silent.write_all(head("").as_bytes()).await.expect("sent");
+    while clock.sleepers() == 0 {
+        tokio::task::yield_now().await;
+    }
+    clock.advance(Duration::from_secs(5));
+    silent.read_exact(&mut answer).await.expect("an answer");
+    assert_eq!(answer, b"HTTP/1.1 415");
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn a_client_that_never_ends_its_head_is_hung_up_on() {
     let server = Server::start_with(SystemClock::shared(), |config| config.head_read_timeout = Duration::from_millis(50)).await;
