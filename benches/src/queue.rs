@@ -146,7 +146,7 @@ async fn drain(store: &Arc<dyn Store>, tasks: usize) -> anyhow::Result<f64> {
     let clock = SystemClock::new();
     let (mut done, mut ending) = (0, JoinSet::new());
     while done < tasks {
-        let request = ClaimRequest { host: "bench".into(), now: clock.now(), max_tasks: u32::try_from(CLAIM)? };
+        let request = ClaimRequest { host: "bench".into(), now: clock.now(), max_tasks: u32::try_from(CLAIM)?, urgent_only: false };
         let claimed = store.claim(request).await?.tasks;
         if claimed.is_empty() {
             break;

@@ -151,6 +151,8 @@ section! {
     RuntimeSection {
         /// Tasks at once.
         slots: u32,
+        /// Tasks of priority high and critical at once beside these.
+        urgent_slots: u32,
         /// Native stack of guest code.
         stack_bytes: usize,
         /// Granularity of deadlines.

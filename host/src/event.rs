@@ -247,7 +247,7 @@ impl Watched {
 pub struct Bells {
     /// There may be something to claim.
     pub work: Notify,
-    /// There may be something to claim that is not to wait behind what was claimed already.
+    /// There may be something to claim that has slots of its own and is not to wait behind what was claimed already.
     pub urgent: Notify,
     /// A running task was asked to stop.
     pub cancel: Notify,
@@ -258,10 +258,13 @@ pub struct Bells {
 impl Bells {
     /// Tasks came in, the most urgent of them with this priority.
     pub fn submitted(&self, most_urgent: Priority) {
-        // In this order: a look that `work` leads to answers both.
-        if most_urgent >= Priority::High {
-            self.urgent.notify_one();
-        }
+        // One look answers: whoever hears of urgent work and cannot take all of it rings the other bell.
+        if most_urgent.is_urgent() { self.urgent.notify_one() } else { self.work.notify_one() }
+    }
+
+    /// Anything may have become ready, urgent or not.
+    pub fn changed(&self) {
+        self.urgent.notify_one();
         self.work.notify_one();
     }
 }

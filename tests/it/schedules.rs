@@ -72,6 +72,8 @@ impl World {
 
     pub(crate) fn host(&self, name: &str) -> RunningHost {
         let config = SchedulerConfig {
+            urgent_slots: 1,
+            claim_max_beside_urgent: 32,
             host: Arc::from(name),
             slots: 0,
             ceilings: Limits::ceilings(),

@@ -183,7 +183,10 @@ async fn open_store(config: &Config, clock: &SharedClock, bells: &Arc<Bells>) ->
             let options = PostgresOptions { bells: Some(Arc::clone(bells)), ..postgres_options(config, clock) };
             Arc::new(PostgresStore::open(url, options).await?)
         }
-        None => Arc::new(SqliteStore::open(&database_path(config), sqlite_options(config)).await?),
+        None => {
+            let options = SqliteOptions { bells: Some(Arc::clone(bells)), ..sqlite_options(config) };
+            Arc::new(SqliteStore::open(&database_path(config), options).await?)
+        }
     })
 }
 
@@ -231,7 +234,7 @@ fn sqlite_options(config: &Config) -> SqliteOptions {
 
 fn runtime_config(config: &Config) -> RuntimeConfig {
     RuntimeConfig {
-        concurrent_runs: config.slots(),
+        concurrent_runs: config.slots().saturating_add(config.runtime.urgent_slots),
         ceilings: config.ceilings(),
         stack_bytes: config.runtime.stack_bytes,
         epoch_tick: Duration::from_millis(config.runtime.epoch_tick_ms),
@@ -240,11 +243,18 @@ fn runtime_config(config: &Config) -> RuntimeConfig {
     }
 }
 
+/// What a claim takes while urgent tasks come in, as measured: less makes them wait less and costs everything else more, and a claim of
+/// its own costs several times as much on Postgres.
+const CLAIM_MAX_SQLITE: u32 = 32;
+const CLAIM_MAX_POSTGRES: u32 = 64;
+
 fn scheduler_config(config: &Config) -> SchedulerConfig {
     let kept = |ms: u64| (ms > 0).then(|| Duration::from_millis(ms));
     SchedulerConfig {
         host: host_name(config).into(),
         slots: config.slots(),
+        urgent_slots: config.runtime.urgent_slots,
+        claim_max_beside_urgent: if config.database.expose().is_none() { CLAIM_MAX_SQLITE } else { CLAIM_MAX_POSTGRES },
         ceilings: config.ceilings(),
         task_defaults: task_defaults(config),
         payload_bytes_max: config.http.task_body_bytes,

@@ -182,7 +182,7 @@ pub(super) async fn retry(State(api): State<Arc<Api>>, Path(id): Path<String>) -
     let id = task_id(&id)?;
     match api.store.retry(id, api.clock.now()).await? {
         RetryAnswer::Queued => {
-            api.bells.work.notify_one();
+            api.bells.changed();
             let task = find(&api, id).await?;
             say_state(&api, &task, None);
             Ok(Json(Changed { id: id.0, state: task.state }))

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
@@ -14,6 +13,10 @@ use crate::store::{Claim, ClaimRequest, Claimed, ClaimedTask};
 
 /// Claims tasks for as long as there is room, until `shutdown`.
 pub(super) async fn run(shared: &Arc<Shared>, shutdown: &CancellationToken) {
+    tokio::join!(run_ordinary(shared, shutdown), run_urgent(shared, shutdown));
+}
+
+async fn run_ordinary(shared: &Arc<Shared>, shutdown: &CancellationToken) {
     let ended = shutdown.cancelled();
     tokio::pin!(ended);
     loop {
@@ -21,22 +24,16 @@ pub(super) async fn run(shared: &Arc<Shared>, shutdown: &CancellationToken) {
             biased;
             () = &mut ended => return,
             room = shared.queue.room() => room,
-            () = shared.parts.bells.urgent.notified() => match shared.queue.room_for_urgent() {
-                0 => continue,
-                room => room,
-            },
         };
         // Armed before the look: what arrives in between rings it.
         let bell = shared.parts.bells.work.notified();
         tokio::pin!(bell);
         bell.as_mut().enable();
-        // This look answers every ring before it; one that was left over would claim for nobody later.
-        let _ = shared.parts.bells.urgent.notified().now_or_never();
         let asked = shared.parts.clock.monotonic();
-        let claimed = claim(shared, room).await;
+        let claimed = claim(shared, room, false).await;
         shared.queue.claim_took(shared.parts.clock.monotonic().saturating_sub(asked));
         let (full, next_due) = (claimed.tasks.len() >= room as usize, claimed.next_due);
-        take_in(shared, claimed.tasks);
+        take_in(shared, claimed.tasks, false);
         if full {
             continue;
         }
@@ -48,8 +45,37 @@ pub(super) async fn run(shared: &Arc<Shared>, shutdown: &CancellationToken) {
     }
 }
 
-async fn claim(shared: &Shared, room: u32) -> Claimed {
-    let request = ClaimRequest { host: Arc::clone(&shared.config.host), now: shared.parts.clock.now(), max_tasks: room };
+/// Claims what has slots of its own and is not to wait for the claim that is under way, let alone for what it brings.
+async fn run_urgent(shared: &Arc<Shared>, shutdown: &CancellationToken) {
+    let ended = shutdown.cancelled();
+    tokio::pin!(ended);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut ended => return,
+            () = shared.parts.bells.urgent.notified() => {}
+            // The usual claims look from time to time, unless there is no room for what they would find.
+            () = shared.parts.clock.sleep(shared.config.poll) => {
+                if shared.queue.has_room() {
+                    continue;
+                }
+            }
+        }
+        let room = shared.queue.room_for_urgent();
+        let claimed = if room > 0 { claim(shared, room, true).await } else { Claimed::default() };
+        let left = claimed.tasks.len() >= room as usize;
+        take_in(shared, claimed.tasks, true);
+        if left {
+            // There may be more of it, for which there is room in its turn.
+            shared.parts.bells.work.notify_one();
+        } else {
+            shared.queue.no_urgent_left();
+        }
+    }
+}
+
+async fn claim(shared: &Shared, room: u32, urgent_only: bool) -> Claimed {
+    let request = ClaimRequest { host: Arc::clone(&shared.config.host), now: shared.parts.clock.now(), max_tasks: room, urgent_only };
     match shared.parts.store.claim(request).await {
         Ok(claimed) => claimed,
         Err(error) => {
@@ -60,10 +86,10 @@ async fn claim(shared: &Shared, room: u32) -> Claimed {
     }
 }
 
-fn take_in(shared: &Shared, tasks: Vec<ClaimedTask>) {
+fn take_in(shared: &Shared, tasks: Vec<ClaimedTask>, urgent: bool) {
     if !tasks.is_empty() {
         shared.held.add(tasks.iter().map(|task| task.claim));
-        shared.queue.put(tasks);
+        shared.queue.put(tasks, urgent);
     }
 }
 

@@ -108,7 +108,7 @@ async fn reap(shared: &Shared, all: bool) {
         Ok(lost) => {
             tracing::warn!(tasks = lost.len(), "took back tasks of a host that is gone");
             shared.parts.metrics.reaped.inc_by(lost.len() as u64);
-            shared.parts.bells.work.notify_one();
+            shared.parts.bells.changed();
         }
         Err(error) => tracing::error!(%error, "could not look for tasks of dead hosts"),
     }

@@ -4,7 +4,7 @@
 //! host, so that it can be stopped) and the finisher's channel (ended, waiting to be recorded).
 //!
 //! * `claims`: asks the store for as many tasks as there is room for; arms the bell before it looks.
-//! * `threads`: one guest each at a time. Guest code runs here and nowhere else, so that it never holds up the async side.
+//! * `threads`: one guest each at a time, some for urgent tasks alone. Guest code runs here and nowhere else, so that it never holds up the async side.
 //! * `attempt`: one attempt from claim to outcome; `native`: the same for what the host runs itself.
 //! * `finisher`: records ends in batches.
 //! * `lease`: heartbeat, cancellation, taking back what dead hosts held.
@@ -36,6 +36,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use local_queue::Sizes;
+
 use crate::clock::{SharedClock, UnixMs};
 use crate::event::{Bells, EventBus};
 use crate::limits::Limits;
@@ -53,6 +55,10 @@ pub struct SchedulerConfig {
     pub host: Arc<str>,
     /// Guest threads: tasks that run at once.
     pub slots: u32,
+    /// Guest threads beside these that run urgent tasks only.
+    pub urgent_slots: u32,
+    /// While urgent tasks come in, no claim takes more than this, so that they wait for short transactions only; at most 128.
+    pub claim_max_beside_urgent: u32,
     /// What no task may exceed.
     pub ceilings: Limits,
     /// What a task gets that a guest submits.
@@ -118,7 +124,8 @@ struct Shared {
 
 /// Runs tasks until `shutdown`, then lets running ones end or gives them back. Returns when everything it started has stopped.
 pub async fn run(config: SchedulerConfig, parts: SchedulerParts, shutdown: CancellationToken) {
-    let queue = local_queue::LocalQueue::new(config.slots, config.run_ahead, Arc::clone(&parts.clock));
+    let SchedulerConfig { slots, urgent_slots, claim_max_beside_urgent, run_ahead, .. } = config;
+    let queue = local_queue::LocalQueue::new(Sizes { slots, urgent_slots, claim_max_beside_urgent, run_ahead }, Arc::clone(&parts.clock));
     let jitter = Mutex::new(SmallRng::seed_from_u64(config.jitter_seed));
     let task_defaults = Arc::new(config.task_defaults.clone());
     let (held, not_given_back) = (held::Held::default(), Mutex::default());

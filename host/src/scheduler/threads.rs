@@ -8,30 +8,40 @@ use tokio::sync::mpsc;
 
 use super::Shared;
 use super::attempt::{self, Ended};
+use super::local_queue::Slot;
 
-/// Guest threads yield to the host's own threads by this much, so that an endless loop on every slot leaves the API answering.
+/// Guest threads yield to the host's own threads by this much, so that an endless loop on every slot leaves the API answering. Those for
+/// urgent tasks do not: they are few, and what they run is not to wait for a turn of the processor either.
 const NICENESS: i32 = 10;
 
 pub(super) fn start(shared: &Arc<Shared>, ended: &mpsc::Sender<Ended>, handle: &Handle) -> Vec<JoinHandle<()>> {
-    let spawned: Vec<_> = (0..shared.config.slots)
-        .map_while(|slot| {
+    let config = &shared.config;
+    let ordinary = (0..config.slots).map(|number| (Slot::Ordinary, format!("guest-{number}")));
+    let urgent = (0..config.urgent_slots).map(|number| (Slot::Urgent, format!("urgent-{number}")));
+    let spawned: Vec<_> = ordinary
+        .chain(urgent)
+        .map_while(|(slot, name)| {
             let (shared, ended, handle) = (Arc::clone(shared), ended.clone(), handle.clone());
-            let thread = std::thread::Builder::new().name(format!("guest-{slot}"));
+            let thread = std::thread::Builder::new().name(name.clone());
             thread
-                .spawn(move || serve(&shared, &ended, &handle))
-                .inspect_err(|error| tracing::error!(%error, slot, "could not start a guest thread"))
+                .spawn(move || serve(&shared, slot, &ended, &handle))
+                .inspect_err(|error| tracing::error!(%error, name, "could not start a guest thread"))
                 .ok()
         })
         .collect();
-    tracing::info!(slots = spawned.len(), "ready to run tasks");
+    tracing::info!(slots = config.slots, urgent_slots = config.urgent_slots, "ready to run tasks");
     spawned
 }
 
-fn serve(shared: &Shared, ended: &mpsc::Sender<Ended>, handle: &Handle) {
-    lower_priority();
-    while let Some(task) = shared.queue.take() {
+fn serve(shared: &Shared, slot: Slot, ended: &mpsc::Sender<Ended>, handle: &Handle) {
+    if slot == Slot::Ordinary {
+        lower_priority();
+    }
+    while let Some(task) = shared.queue.take(slot) {
         let end = handle.block_on(attempt::run(shared, task));
-        shared.queue.ended(end.ran_for());
+        if shared.queue.ended(slot, end.ran_for()) {
+            shared.parts.bells.urgent.notify_one();
+        }
         // The finisher outlives the threads; were it gone, the lease would give the task back.
         let _ = ended.blocking_send(end);
     }

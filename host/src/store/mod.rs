@@ -165,6 +165,8 @@ pub struct ClaimRequest {
     pub now: UnixMs,
     /// At most this many tasks.
     pub max_tasks: u32,
+    /// Only tasks that are as urgent as one of high priority that comes now, by priority or by age.
+    pub urgent_only: bool,
 }
 
 /// What a host gets.

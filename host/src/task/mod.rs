@@ -18,7 +18,7 @@ pub use input::{BlobId, HostTable, InputRef, Moment, TableInput};
 pub use name::{AiModel, IdempotencyKey, LaneKey, NameError, TaskId, TaskType, Tenant};
 pub use native::{NativeCall, NativeFailure, NativeManifest, NativeTask};
 pub use outcome::{Outcome, Receipt};
-pub use priority::{Priority, run_key};
+pub use priority::{Priority, run_key, urgent_key};
 pub use rating::Rating;
 pub use record::{LogLevel, LogLine, NewTask, Output, Task, TaskPlan};
 pub use state::{Next, RetryPolicy, TaskState, backoff, next};

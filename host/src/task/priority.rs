@@ -27,6 +27,12 @@ impl Priority {
     /// Every priority, least urgent first.
     pub const ALL: [Priority; 5] = [Self::Background, Self::Low, Self::Normal, Self::High, Self::Critical];
 
+    /// Whether tasks of this priority have slots of their own and do not wait behind what was claimed already.
+    #[must_use]
+    pub fn is_urgent(self) -> bool {
+        self >= Self::High
+    }
+
     /// 0 for background to 4 for critical.
     #[must_use]
     pub fn rank(self) -> i64 {
@@ -63,6 +69,12 @@ impl std::str::FromStr for Priority {
 pub fn run_key(ready_at: UnixMs, priority: Priority, step: Duration) -> i64 {
     let step_ms = i64::try_from(step.as_millis()).unwrap_or(i64::MAX);
     ready_at.0.saturating_sub(priority.rank().saturating_mul(step_ms))
+}
+
+/// The greatest run key of a task that is as urgent as a high one that becomes ready now.
+#[must_use]
+pub fn urgent_key(now: UnixMs, step: Duration) -> i64 {
+    run_key(now, Priority::High, step)
 }
 
 #[cfg(test)]

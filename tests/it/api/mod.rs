@@ -165,7 +165,7 @@ impl Server {
     async fn claim(&self) -> ClaimedTask {
         let now = self.clock.now();
         self.store.heartbeat("h", now, now.plus(Duration::from_secs(60))).await.expect("alive");
-        let request = ClaimRequest { host: "h".into(), now, max_tasks: 1 };
+        let request = ClaimRequest { host: "h".into(), now, max_tasks: 1, urgent_only: false };
         self.store.claim(request).await.expect("claimed").tasks.pop().expect("a task is ready")
     }
 

@@ -60,7 +60,8 @@ async fn submit_one(host: &HostProcess, task: Value) -> String {
     host.submit(&[task]).await.expect("the host lives").remove(0)
 }
 
-const ONE_SLOT: [(&str, &str); 2] = [("TASKWARDEN_RUNTIME__SLOTS", "1"), ("TASKWARDEN_RUNTIME__RUN_AHEAD_MS", "0")];
+const ONE_SLOT: [(&str, &str); 3] =
+    [("TASKWARDEN_RUNTIME__SLOTS", "1"), ("TASKWARDEN_RUNTIME__URGENT_SLOTS", "0"), ("TASKWARDEN_RUNTIME__RUN_AHEAD_MS", "0")];
 
 #[tokio::test]
 async fn the_most_urgent_task_runs_first_and_types_have_their_defaults() {
@@ -98,6 +99,38 @@ async fn the_most_urgent_task_runs_first_and_types_have_their_defaults() {
     }
     assert_eq!(order, ["critical", "high", "normal", "low", "background"]);
     assert_eq!(host.ended(&ids[2]).await["priority"], "high");
+}
+
+#[tokio::test]
+async fn urgent_tasks_do_not_wait_for_ordinary_ones_to_end() {
+    let data = tempfile::tempdir().expect("a folder");
+    let host = HostProcess::start(data.path(), &[("TASKWARDEN_RUNTIME__SLOTS", "2")]);
+    host.upload("echo").await;
+    let mut events = Events::listen(&host).await;
+    let endless = json!({ "task_type": "echo", "ai_model": "busy", "payload": { "spin_fuel": 9_000_000_000_u64 } });
+    let mut busy = Vec::new();
+    for _ in 0..2 {
+        let task = submit_one(&host, endless.clone()).await;
+        events.until(&task, "running").await;
+        busy.push(task);
+    }
+    let waiting = submit_one(&host, json!({ "task_type": "echo" })).await;
+    // More than there are slots for them, in more than one way.
+    let urgent = ["high", "critical", "high"].map(|priority| json!({ "task_type": "echo", "priority": priority }));
+    for id in host.submit(&urgent).await.expect("the host lives") {
+        assert_eq!(host.ended(&id).await["state"], "succeeded");
+    }
+    // A lane that is opened lets its urgent tasks go as well.
+    lane(&host, json!({ "task_type": "echo", "ai_model": "later", "paused": true })).await;
+    let later = submit_one(&host, json!({ "task_type": "echo", "ai_model": "later", "priority": "critical" })).await;
+    lane(&host, json!({ "task_type": "echo", "ai_model": "later", "paused": false })).await;
+    assert_eq!(host.ended(&later).await["state"], "succeeded");
+    assert_eq!(host.get(&format!("/v1/tasks/{waiting}")).await["state"], "queued");
+    for task in &busy {
+        let cancelled = host.http.post(format!("{}/v1/tasks/{task}/cancel", host.base)).send().await.expect("the host answers");
+        assert_eq!(cancelled.status(), 202, "it was running all the time");
+    }
+    assert_eq!(host.ended(&waiting).await["state"], "succeeded");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use super::sharing::{
     lanes_of_one_weight_go_by_priority_and_age_and_an_idle_one_costs_nothing, tenants_are_served_by_weight_and_not_by_count,
     within_a_tenant_priority_decides,
 };
-use super::support::{NOW, at, claim, finish, keyed, lane, new_task, simple, state, submit, succeed};
+use super::support::{NOW, at, claim, claim_urgent, finish, keyed, lane, new_task, simple, state, submit, succeed};
 
 macro_rules! conformance {
     ($($name:ident),+ $(,)?) => {
@@ -459,10 +459,16 @@ async fn a_flood_does_not_hold_up_what_is_urgent(store: Arc<dyn Store>) {
         submit(&store, batch("blocked", 2_000)).await;
     }
     store.set_lane(&lane("blocked", None), LanePatch { paused: Some(true), ..LanePatch::default() }).await.unwrap();
-    let urgent = store.submit((0..3).map(|_| new_task(lane("urgent", None), Priority::Critical)).collect(), at(1_000)).await.unwrap();
+    let urgent = |count: usize| (0..count).map(|_| new_task(lane("urgent", None), Priority::Critical)).collect::<Vec<_>>();
+    let first = store.submit(urgent(3), at(1_000)).await.unwrap();
     let tasks = claim(&store, 5, at(1_000)).await.tasks;
     let ids: Vec<_> = tasks.iter().map(|task| task.id).collect();
-    assert_eq!(ids[..3], urgent.iter().map(|task| task.id).collect::<Vec<_>>());
+    assert_eq!(ids[..3], first.iter().map(|task| task.id).collect::<Vec<_>>());
+    // Who asks for what is urgent gets nothing else, and the rest is where it was.
+    let second = store.submit(urgent(2), at(1_000)).await.unwrap();
+    let tasks = claim_urgent(&store, 5, at(1_000)).await.tasks;
+    assert_eq!(tasks.iter().map(|task| task.id).collect::<Vec<_>>(), second.iter().map(|task| task.id).collect::<Vec<_>>());
+    assert!(claim_urgent(&store, 5, at(1_000)).await.tasks.is_empty());
     let all = claim(&store, 20_000, at(1_000)).await.tasks;
     assert_eq!(all.len(), 9_998);
     assert!(all.iter().map(|task| (task.run_key, task.claim.seq)).is_sorted());

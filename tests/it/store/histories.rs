@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use taskwarden::store::postgres::PostgresOptions;
 use taskwarden::store::sqlite::{SqliteOptions, SqliteStore};
 use taskwarden::store::{CancelAnswer, Claim, ClaimRequest, ClaimedTask, Finished, LanePatch, RetryAnswer, Store};
-use taskwarden::task::{LaneKey, NewTask, Next, Outcome, Priority, TaskId, TaskState, run_key};
+use taskwarden::task::{LaneKey, NewTask, Next, Outcome, Priority, TaskId, TaskState, run_key, urgent_key};
 
 use super::support::{at, finish, lane, new_task};
 
@@ -19,8 +19,8 @@ const LEASE_MS: i64 = 40_000;
 enum Step {
     /// Lane, priority, delay in seconds, how many.
     Submit(usize, usize, i64, usize),
-    /// Host, how many.
-    Claim(usize, u32),
+    /// Host, how many, whether of urgent ones only.
+    Claim(usize, u32, bool),
     /// Which of the open claims, and how: 0 well, 1 retried at once, 2 retried later, 3 for good.
     Finish(usize, u8),
     /// A claim that is not held any more.
@@ -40,7 +40,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (0..4_usize, 0..5_usize, prop_oneof![Just(-5_i64), Just(0), 1..90_i64], 1..6_usize).prop_map(|(l, p, d, n)| Step::Submit(l, p, d, n)),
-        6 => (0..2_usize, 1..6_u32).prop_map(|(host, n)| Step::Claim(host, n)),
+        6 => (0..2_usize, 1..6_u32, proptest::bool::weighted(0.3)).prop_map(|(host, n, urgent)| Step::Claim(host, n, urgent)),
         6 => (any::<usize>(), 0..5_u8).prop_map(|(which, how)| Step::Finish(which, how)),
         1 => any::<usize>().prop_map(Step::FinishStale),
         1 => any::<usize>().prop_map(Step::GiveBack),
@@ -99,9 +99,11 @@ impl Model {
     }
 
     /// Which tasks a claim must give, in order.
-    fn expect_claim(&self, max: u32) -> Vec<TaskId> {
-        let mut queued: Vec<_> = self.tasks.iter().filter(|(_, task)| task.state == TaskState::Queued).collect();
-        queued.sort_by_key(|(_, task)| (run_key(at(task.ready_ms), task.priority, STEP), task.seq));
+    fn expect_claim(&self, max: u32, urgent_only: bool) -> Vec<TaskId> {
+        let key = |task: &Known| run_key(at(task.ready_ms), task.priority, STEP);
+        let most = if urgent_only { urgent_key(at(self.now), STEP) } else { i64::MAX };
+        let mut queued: Vec<_> = self.tasks.iter().filter(|(_, task)| task.state == TaskState::Queued && key(task) <= most).collect();
+        queued.sort_by_key(|(_, task)| (key(task), task.seq));
         let mut slots: Vec<u32> = (0..4)
             .map(|lane| if self.paused[lane] { 0 } else { self.caps[lane].unwrap_or(u32::MAX).saturating_sub(self.running(lane)) })
             .collect();
@@ -183,10 +185,10 @@ async fn play(store: &Arc<dyn Store>, model: &mut Model, step: Step) {
                 model.tasks.insert(task.id, known);
             }
         }
-        Step::Claim(host, max_tasks) => {
+        Step::Claim(host, max_tasks, urgent_only) => {
             model.promote();
-            let expected = model.expect_claim(max_tasks);
-            let claimed = store.claim(ClaimRequest { host: Arc::from(format!("host-{host}")), now, max_tasks }).await.unwrap();
+            let expected = model.expect_claim(max_tasks, urgent_only);
+            let claimed = store.claim(ClaimRequest { host: Arc::from(format!("host-{host}")), now, max_tasks, urgent_only }).await.unwrap();
             assert_eq!(claimed.tasks.iter().map(|task| task.id).collect::<Vec<_>>(), expected);
             let due = model.tasks.values().filter(|task| task.state == TaskState::Scheduled).map(|task| at(task.ready_ms)).min();
             assert_eq!(claimed.next_due, due);

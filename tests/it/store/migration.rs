@@ -157,7 +157,8 @@ async fn a_database_of_the_first_shape_is_taken_over() {
 
     let lost = store.reap(NOW, false, &|_, _, _| taskwarden::task::Next::RetryAt(NOW)).await.unwrap();
     assert_eq!(lost, [OLD[3].id.parse::<TaskId>().unwrap()], "nobody holds what ran then");
-    let claimed = store.claim(taskwarden::store::ClaimRequest { host: "h".into(), now: at(100), max_tasks: 100 }).await.unwrap();
+    let claimed =
+        store.claim(taskwarden::store::ClaimRequest { host: "h".into(), now: at(100), max_tasks: 100, urgent_only: false }).await.unwrap();
     assert_eq!((claimed.tasks.len(), claimed.next_due), (7, Some(at(60_000))));
     assert!(claimed.tasks.iter().map(|task| task.run_key).is_sorted());
     assert_eq!(claimed.tasks.last().unwrap().priority, Priority::Background);

@@ -372,7 +372,7 @@ mod tests {
         fast.heartbeat("fast", ahead, ahead.plus(lease)).await.unwrap();
         slow.heartbeat("slow", behind, behind.plus(lease)).await.unwrap();
         fast.submit(vec![simple(), simple()], ahead).await.unwrap();
-        let request = |host: &str, now| ClaimRequest { host: host.into(), now, max_tasks: 1 };
+        let request = |host: &str, now| ClaimRequest { host: host.into(), now, max_tasks: 1, urgent_only: false };
         let by_slow = slow.claim(request("slow", behind)).await.unwrap().tasks;
         let by_fast = fast.claim(request("fast", ahead)).await.unwrap().tasks;
         assert_eq!((by_slow.len(), by_fast.len()), (1, 1));
@@ -403,7 +403,7 @@ mod tests {
             hosts.spawn(async move {
                 let mut ids = Vec::new();
                 while ended.load(Ordering::SeqCst) < 300 {
-                    let request = ClaimRequest { host: format!("host-{number}").into(), now: NOW, max_tasks: 5 };
+                    let request = ClaimRequest { host: format!("host-{number}").into(), now: NOW, max_tasks: 5, urgent_only: false };
                     let tasks = store.claim(request).await.unwrap().tasks;
                     let of_lane = u32::try_from(tasks.iter().filter(|task| task.lane == capped).count()).unwrap();
                     let now_running = running.fetch_add(of_lane, Ordering::SeqCst) + of_lane;

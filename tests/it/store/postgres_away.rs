@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
 use sqlx_postgres::PgConnection;
-use taskwarden::clock::{Clock as _, VirtualClock};
+use taskwarden::clock::VirtualClock;
 use taskwarden::event::Bells;
 use taskwarden::store::postgres::{MIGRATIONS, PostgresOptions, PostgresStore};
 use taskwarden::store::{Store, StoreError, TaskStore as _};
@@ -76,7 +76,6 @@ async fn a_host_listens_again_when_its_ear_was_cut_off() {
     let heard = bells.work.notified();
     sqlx::raw_sql("SELECT taskwarden_submit('echo')").execute(&mut conn).await.expect("submitted");
     heard.await;
-    assert!(clock.now() > NOW);
     store.close().await;
     database.drop().await;
 }

@@ -34,7 +34,8 @@ async fn weights_are_shares_of_what_all_hosts_serve_together() {
     }
     for _ in 0..300 {
         for (number, store) in stores.iter().enumerate() {
-            let request = ClaimRequest { host: "host".into(), now: NOW, max_tasks: u32::try_from(2 << number).unwrap() };
+            let request =
+                ClaimRequest { host: "host".into(), now: NOW, max_tasks: u32::try_from(2 << number).unwrap(), urgent_only: false };
             let tasks = store.claim(request).await.unwrap().tasks;
             let mut ends = Vec::new();
             for task in &tasks {

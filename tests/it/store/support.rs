@@ -78,7 +78,11 @@ pub(crate) fn keyed(key: &str, digest: u8, tenant: Option<&str>) -> NewTask {
 }
 
 pub(crate) async fn claim(store: &Arc<dyn Store>, max_tasks: u32, now: UnixMs) -> Claimed {
-    store.claim(ClaimRequest { host: Arc::from("host-a"), now, max_tasks }).await.unwrap()
+    store.claim(ClaimRequest { host: Arc::from("host-a"), now, max_tasks, urgent_only: false }).await.unwrap()
+}
+
+pub(crate) async fn claim_urgent(store: &Arc<dyn Store>, max_tasks: u32, now: UnixMs) -> Claimed {
+    store.claim(ClaimRequest { host: Arc::from("host-a"), now, max_tasks, urgent_only: true }).await.unwrap()
 }
 
 pub(crate) fn receipt() -> Receipt {

@@ -75,6 +75,6 @@ pub(in crate::http) async fn change(State(api): State<Arc<Api>>, headers: Header
     let patch = LanePatch { paused: change.paused, concurrency_cap: change.concurrency_cap, weight: change.weight };
     let lane = api.store.set_lane(&key, patch).await?;
     // What a pause or a cap held back may run now.
-    api.bells.work.notify_one();
+    api.bells.changed();
     Ok(Json(lane.into()))
 }

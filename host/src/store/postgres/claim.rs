@@ -16,8 +16,10 @@ use super::group::closed;
 use super::pick::Shown;
 use super::sql;
 use super::sweep::Pace;
+use crate::clock::UnixMs;
 use crate::store::stored::{damaged, idempotency_key, plan, task_id, tenant};
 use crate::store::{Claim, ClaimRequest, Claimed, ClaimedTask, Result};
+use crate::task::urgent_key;
 
 /// Tasks moved from scheduled to ready at a time.
 const PROMOTED_MAX: i64 = 1000;
@@ -25,6 +27,15 @@ const PROMOTED_MAX: i64 = 1000;
 const FRONTS_SHOWN_DEEP: usize = 16;
 /// Rows of `taken` that other hosts may have had first, before a claim is content with what it has.
 const ROUNDS_MAX: usize = 8;
+
+/// How far into the fronts a claim may reach.
+#[derive(Clone, Copy)]
+struct Reach {
+    /// So many tasks.
+    max: usize,
+    /// Those whose run key is not above this; all where nothing is said.
+    key_max: Option<i64>,
+}
 
 /// A front with a number of tasks wanted of it.
 type Wanted = (FrontKey, Place, u32);
@@ -61,6 +72,7 @@ impl Db {
         let now_ms = self.time.to_database(request.now);
         let host_id = self.host_id(&request.host, request.now).await?;
         let max = usize::try_from(request.max_tasks).unwrap_or(usize::MAX);
+        let key_max = request.urgent_only.then(|| urgent_key(UnixMs(now_ms), self.options.priority_step));
         if self.notices.take_look() || pace.must_look() {
             self.sweep(pace).await?;
         }
@@ -68,7 +80,7 @@ impl Db {
         for _ in 0..ROUNDS_MAX {
             self.answered(self.promote(now_ms)).await?;
             let wanted = max.saturating_sub(tasks.len());
-            let got = match self.answered(self.claim_round(host_id, now_ms, wanted)).await {
+            let got = match self.answered(self.claim_round(host_id, now_ms, Reach { max: wanted, key_max })).await {
                 Ok(got) => got,
                 Err(error) => {
                     // It may have been done all the same, with nobody to hear of it.
@@ -140,16 +152,19 @@ impl Db {
         Ok(())
     }
 
-    /// One transaction of a claim; nothing when no front is open.
-    async fn claim_round(&self, host_id: i32, now_ms: i64, max: usize) -> Result<Option<Vec<ClaimedTask>>> {
+    /// One transaction of a claim, as far as it may reach; nothing when no front is open.
+    async fn claim_round(&self, host_id: i32, now_ms: i64, reach: Reach) -> Result<Option<Vec<ClaimedTask>>> {
         let open = {
             let mut fronts = self.fronts.lock();
             fronts.begin();
             let mut open: Vec<(FrontKey, Place)> = fronts.open().collect();
-            open.retain(|(key, _)| self.lanes.get(key.lane_id).is_none_or(|lane| !lane.paused && lane.cap != Some(0)));
+            open.retain(|(key, from)| {
+                reach.key_max.is_none_or(|most| from.0 <= most)
+                    && self.lanes.get(key.lane_id).is_none_or(|lane| !lane.paused && lane.cap != Some(0))
+            });
             open
         };
-        if open.is_empty() || max == 0 {
+        if open.is_empty() || reach.max == 0 {
             return Ok(None);
         }
         let mut tx = self.begin().await?;
@@ -163,16 +178,16 @@ impl Db {
             [] => return Ok(None),
             // Nothing to compare with.
             [(key, from)] => {
-                let most = u32::try_from(max).unwrap_or(u32::MAX);
+                let most = u32::try_from(reach.max).unwrap_or(u32::MAX);
                 vec![(*key, *from, slots.get(&key.lane_id).copied().unwrap_or(u32::MAX).min(most))]
             }
-            _ => self.choose(&mut tx, &open, &slots, max).await?,
+            _ => self.choose(&mut tx, &open, &slots, reach).await?,
         };
         if !self.lanes.knows(wanted.iter().map(|(key, ..)| key.lane_id)) {
             // Made by another host a moment ago.
             self.lanes.read(&mut tx).await?;
         }
-        let rows = self.take(&mut tx, host_id, now_ms, &capped, &wanted).await?;
+        let rows = self.take(&mut tx, (host_id, now_ms), &capped, (&wanted, reach)).await?;
         self.commit(tx).await?;
         self.granted.add(host_id, rows.iter().map(|task| task.1.claim));
         self.accounts.charge(rows.iter().map(|(front, task)| (*front, self.lanes.weight(front.lane_id), task.claim)));
@@ -180,8 +195,13 @@ impl Db {
         for (key, from, quota) in wanted {
             let of_front = rows.iter().filter(|(front, _)| *front == key).map(|(_, task)| (task.run_key, task.claim.seq));
             let (count, last) = of_front.fold((0_u32, from), |(count, last), place| (count + 1, last.max(place)));
-            // Fewer than wanted: the front is empty, but for what other hosts are taking.
-            let to = if count == quota { Some((last.0, last.1.saturating_add(1))) } else { None };
+            // Fewer than wanted: the front is empty, but for what other hosts are taking and what was not looked at.
+            let to = match reach.key_max {
+                _ if count == quota => Some((last.0, last.1.saturating_add(1))),
+                Some(_) if count > 0 => Some((last.0, last.1.saturating_add(1))),
+                Some(_) => Some(from),
+                None => None,
+            };
             fronts.advance(key, to);
         }
         drop(fronts);
@@ -194,15 +214,15 @@ impl Db {
         conn: &mut PgConnection,
         open: &[(FrontKey, Place)],
         slots: &HashMap<i32, u32>,
-        max: usize,
+        reach: Reach,
     ) -> Result<Vec<Wanted>> {
         let from: HashMap<FrontKey, Place> = open.iter().copied().collect();
         let mut rest = open.to_vec();
         let mut open = rest.clone();
         while rest.len() > FRONTS_SHOWN_DEEP {
-            open = self.accounts.next_in_turn(&rest, max);
-            let mut firsts = show(conn, &open, 1).await?;
-            self.close_empty(&firsts);
+            open = self.accounts.next_in_turn(&rest, reach.max);
+            let mut firsts = show(conn, &open, Reach { max: 1, ..reach }).await?;
+            self.close_empty(&firsts, reach);
             firsts.retain(|front| !front.places.is_empty());
             if firsts.is_empty() {
                 // Whose turn it was has nothing after all.
@@ -218,24 +238,24 @@ impl Db {
                 firsts.retain(|front| {
                     let kept = kept.entry((front.key.tenant_id, self.lanes.weight(front.key.lane_id))).or_default();
                     *kept += 1;
-                    *kept <= max
+                    *kept <= reach.max
                 });
             }
             open = firsts.into_iter().filter_map(|front| Some((front.key, *from.get(&front.key)?))).collect();
             break;
         }
-        let depth = max.div_ceil(open.len().max(1)).saturating_mul(2).min(max);
-        let mut shown = show(conn, &open, depth).await?;
+        let depth = reach.max.div_ceil(open.len().max(1)).saturating_mul(2).min(reach.max);
+        let mut shown = show(conn, &open, Reach { max: depth, ..reach }).await?;
         loop {
-            match self.accounts.quotas(&shown, slots, max, |lane_id| self.lanes.weight(lane_id)) {
+            match self.accounts.quotas(&shown, slots, reach.max, |lane_id| self.lanes.weight(lane_id)) {
                 Ok(quotas) => {
-                    self.close_empty(&shown);
+                    self.close_empty(&shown, reach);
                     return Ok(quotas.into_iter().filter_map(|(key, quota)| Some((key, *from.get(&key)?, quota))).collect());
                 }
                 // All that a claim can take, so that each front is shown again at most once.
                 Err(key) => {
                     let further = from.get(&key).map(|place| (key, *place));
-                    let further = show(conn, further.as_slice(), max).await?;
+                    let further = show(conn, further.as_slice(), reach).await?;
                     shown.retain(|front| front.key != key);
                     shown.extend(further);
                 }
@@ -243,8 +263,11 @@ impl Db {
         }
     }
 
-    /// Fronts that showed nothing are not looked at again until something is put there.
-    fn close_empty(&self, shown: &[Shown]) {
+    /// Fronts that showed nothing, and were looked at to their end, are not looked at again until something is put there.
+    fn close_empty(&self, shown: &[Shown], reach: Reach) {
+        if reach.key_max.is_some() {
+            return;
+        }
         let mut fronts = self.fronts.lock();
         for front in shown.iter().filter(|front| front.places.is_empty()) {
             fronts.advance(front.key, None);
@@ -278,13 +301,13 @@ async fn free_slots(conn: &mut PgConnection, lanes: &[i32]) -> Result<HashMap<i3
 /// A front's number, and the run keys and seqs of its first tasks.
 type ShownRow = (i64, Option<Vec<i64>>, Option<Vec<i64>>);
 
-/// The first `depth` tasks of each front, in order.
-async fn show(conn: &mut PgConnection, open: &[(FrontKey, Place)], depth: usize) -> Result<Vec<Shown>> {
+/// The first tasks of each front, in order, as many as may be reached.
+async fn show(conn: &mut PgConnection, open: &[(FrontKey, Place)], reach: Reach) -> Result<Vec<Shown>> {
     let rows: Vec<ShownRow> = sql::query_as(
         "SELECT f.ord, array_agg(r.run_key ORDER BY r.run_key, r.seq), array_agg(r.seq ORDER BY r.run_key, r.seq) \
          FROM unnest($1::int[], $2::int[], $3::smallint[], $4::bigint[], $5::bigint[]) WITH ORDINALITY AS f(lane_id, tenant_id, rank, run_key, seq, ord) \
          CROSS JOIN LATERAL (SELECT r.run_key, r.seq FROM taskwarden.ready r WHERE r.lane_id = f.lane_id AND r.tenant_id = f.tenant_id AND r.rank = f.rank \
-                             AND (r.run_key, r.seq) >= (f.run_key, f.seq) ORDER BY r.run_key, r.seq LIMIT $6) r \
+                             AND (r.run_key, r.seq) >= (f.run_key, f.seq) AND r.run_key <= $7 ORDER BY r.run_key, r.seq LIMIT $6) r \
          GROUP BY f.ord",
     )
     .bind(open.iter().map(|(key, _)| key.lane_id).collect::<Vec<_>>())
@@ -292,7 +315,8 @@ async fn show(conn: &mut PgConnection, open: &[(FrontKey, Place)], depth: usize)
     .bind(open.iter().map(|(key, _)| key.rank).collect::<Vec<_>>())
     .bind(open.iter().map(|(_, from)| from.0).collect::<Vec<_>>())
     .bind(open.iter().map(|(_, from)| from.1).collect::<Vec<_>>())
-    .bind(i64::try_from(depth).unwrap_or(i64::MAX))
+    .bind(i64::try_from(reach.max).unwrap_or(i64::MAX))
+    .bind(reach.key_max.unwrap_or(i64::MAX))
     .fetch_all(conn)
     .await?;
     let mut by_number: HashMap<i64, Vec<Place>> = rows
@@ -303,7 +327,7 @@ async fn show(conn: &mut PgConnection, open: &[(FrontKey, Place)], depth: usize)
         .zip(open)
         .map(|(ord, (key, _))| {
             let places = by_number.remove(&ord).unwrap_or_default();
-            Shown { key: *key, more: places.len() >= depth, places }
+            Shown { key: *key, more: places.len() >= reach.max, places }
         })
         .collect())
 }
@@ -313,10 +337,9 @@ impl Db {
     async fn take(
         &self,
         conn: &mut PgConnection,
-        host_id: i32,
-        now_ms: i64,
+        (host_id, now_ms): (i32, i64),
         capped: &[i32],
-        wanted: &[Wanted],
+        (wanted, reach): (&[Wanted], Reach),
     ) -> Result<Vec<(FrontKey, ClaimedTask)>> {
         let rows = sql::query(
             "WITH picked AS (\
@@ -325,7 +348,7 @@ impl Db {
                  JOIN taskwarden.lanes l ON l.lane_id = f.lane_id AND NOT l.paused AND (l.concurrency_cap IS NULL OR f.lane_id = ANY($9)) \
                  JOIN taskwarden.hosts h ON h.host_id = $1 \
                  CROSS JOIN LATERAL (SELECT q.ctid FROM taskwarden.ready q WHERE q.lane_id = f.lane_id AND q.tenant_id = f.tenant_id AND q.rank = f.rank \
-                                     AND (q.run_key, q.seq) >= (f.run_key, f.seq) ORDER BY q.run_key, q.seq LIMIT f.quota \
+                                     AND (q.run_key, q.seq) >= (f.run_key, f.seq) AND q.run_key <= $10 ORDER BY q.run_key, q.seq LIMIT f.quota \
                                      FOR UPDATE SKIP LOCKED) r), \
              taken AS (DELETE FROM taskwarden.ready r USING picked WHERE r.ctid = picked.ctid RETURNING r.run_key, r.seq, r.lane_id, r.tenant_id, r.rank), \
              claimed AS MATERIALIZED (\
@@ -348,6 +371,7 @@ impl Db {
         .bind(wanted.iter().map(|(_, from, _)| from.1).collect::<Vec<_>>())
         .bind(wanted.iter().map(|(.., quota)| i32::try_from(*quota).unwrap_or(i32::MAX)).collect::<Vec<_>>())
         .bind(capped)
+        .bind(reach.key_max.unwrap_or(i64::MAX))
         .fetch_all(conn)
         .await?;
         rows.iter().map(|row| self.claimed_task(row)).collect()
@@ -371,7 +395,7 @@ impl Db {
             larger_limits: row.try_get("larger_limits")?,
             tenant: tenant(row.try_get("tenant")?),
             idempotency_key: idempotency_key(row.try_get("idempotency_key")?),
-            ready_at: crate::clock::UnixMs(row.try_get("ready_at_ms")?),
+            ready_at: UnixMs(row.try_get("ready_at_ms")?),
         };
         Ok((FrontKey { lane_id, tenant_id: row.try_get("tenant_id")?, rank }, task))
     }

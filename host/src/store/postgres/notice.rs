@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Db;
 use super::fronts::FrontKey;
+use super::row::priority_of;
 use super::sql;
 
 /// One for all databases of a server would wake strangers, but channels belong to a database.
@@ -124,7 +125,7 @@ impl Db {
                 "t" => {
                     let front = FrontKey::new(words.next()?.parse().ok()?, words.next()?.parse().ok()?, words.next()?.parse().ok()?);
                     self.fronts.lock().put_back(front, (words.next()?.parse().ok()?, i64::MIN));
-                    work();
+                    bells.inspect(|bells| bells.submitted(priority_of(front.rank)));
                 }
                 "s" => {
                     self.fronts.lock().put_back_due(words.next()?.parse().ok()?);

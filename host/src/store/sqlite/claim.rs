@@ -11,7 +11,7 @@ use super::tx::Tx;
 use super::writer::{Turn, Verb};
 use crate::clock::UnixMs;
 use crate::store::{Claim, ClaimRequest, Claimed, ClaimedTask, Result};
-use crate::task::LaneKey;
+use crate::task::{LaneKey, urgent_key};
 
 /// Tasks moved from scheduled to ready in one claim; the rest follows in the next.
 const PROMOTED_MAX: i64 = 1000;
@@ -21,7 +21,8 @@ impl Verb for ClaimRequest {
 
     fn apply(&self, tx: &mut Tx<'_>) -> Result<Claimed> {
         promote(tx, self.now)?;
-        let picked = pick(tx, self.max_tasks)?;
+        let key_max = if self.urgent_only { urgent_key(self.now, tx.rules.priority_step) } else { i64::MAX };
+        let picked = pick(tx, self.max_tasks, key_max)?;
         let tasks = if picked.is_empty() { Vec::new() } else { start(tx, self, &picked)? };
         Ok(Claimed { tasks, next_due: tx.mirror.next_due_ms.map(UnixMs) })
     }

@@ -37,6 +37,7 @@ mod writer;
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -46,6 +47,7 @@ use self::connection::Readers;
 pub use self::migrate::{MIGRATIONS, migrate};
 use self::tx::Rules;
 use self::writer::WriterHandle;
+use crate::event::Bells;
 pub use crate::store::migration::MigrationReport;
 use crate::store::{Result, Store, StoreError};
 
@@ -64,6 +66,8 @@ pub struct SqliteOptions {
     pub readers: u32,
     /// Page cache of the writer, in KiB.
     pub cache_kib: u32,
+    /// Rung when something urgent is about to be written: whoever asks then can have it in the same transaction.
+    pub bells: Option<Arc<Bells>>,
 }
 
 impl Default for SqliteOptions {
@@ -75,6 +79,7 @@ impl Default for SqliteOptions {
             busy_timeout: Duration::from_secs(5),
             readers: 4,
             cache_kib: 64 << 10,
+            bells: None,
         }
     }
 }
@@ -83,6 +88,7 @@ impl Default for SqliteOptions {
 pub struct SqliteStore {
     writer: WriterHandle,
     readers: Readers,
+    bells: Option<Arc<Bells>>,
     path: PathBuf,
     /// Held as long as the store is open; the system lets go of it when the process dies.
     lock: parking_lot::Mutex<Option<File>>,
@@ -122,7 +128,7 @@ impl SqliteStore {
             let rules = Rules { priority_step: options.priority_step, lanes_max: options.lanes_max, tenants_max: options.tenants_max };
             let for_checkpoints = connection::open_for_checkpoints(&path, &options)?;
             let writer = WriterHandle::start(conn, for_checkpoints, rules)?;
-            Ok(Self { writer, readers, path, lock: parking_lot::Mutex::new(lock) })
+            Ok(Self { writer, readers, bells: options.bells, path, lock: parking_lot::Mutex::new(lock) })
         });
         connected.await.map_err(|error| StoreError::Broken(format!("opening the database ended abnormally: {error}")))?
     }

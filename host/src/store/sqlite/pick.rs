@@ -32,6 +32,8 @@ pub(super) struct Pick {
 /// The front of a flow.
 struct Front {
     flow: Flow,
+    /// No task with a greater run key is looked at.
+    key_max: i64,
     /// Run key and number of the first tasks, in order.
     tasks: Vec<Place>,
     /// How many of them were asked for.
@@ -44,8 +46,8 @@ impl Front {
     fn read(&mut self, conn: &Connection, asked: usize) -> Result<()> {
         self.tasks = row::all(
             conn,
-            "SELECT run_key, seq FROM ready WHERE lane_id = ? AND tenant_id = ? ORDER BY run_key, seq LIMIT ?",
-            [self.flow.0, self.flow.1, i64::try_from(asked).unwrap_or(i64::MAX)],
+            "SELECT run_key, seq FROM ready WHERE lane_id = ? AND tenant_id = ? AND run_key <= ? ORDER BY run_key, seq LIMIT ?",
+            [self.flow.0, self.flow.1, self.key_max, i64::try_from(asked).unwrap_or(i64::MAX)],
             |row| Ok((row.get(0)?, row.get(1)?)),
         )?;
         self.asked = asked;
@@ -64,11 +66,11 @@ impl Front {
 /// Tenants by pass, then by their next task.
 type Turns = BinaryHeap<Reverse<(u64, Place, i64)>>;
 
-/// At most `max` tasks that start now, in the order in which they were picked, taken out of `ready`.
-pub(super) fn pick(tx: &mut Tx<'_>, max: u32) -> Result<Vec<Pick>> {
+/// At most `max` tasks that start now and whose run key is not above `key_max`, in the order in which they were picked, taken out of `ready`.
+pub(super) fn pick(tx: &mut Tx<'_>, max: u32, key_max: i64) -> Result<Vec<Pick>> {
     let max = usize::try_from(max).unwrap_or(usize::MAX);
     let mut slots: HashMap<i64, u32> = HashMap::new();
-    let mut fronts = fronts(tx, max, &mut slots)?;
+    let mut fronts = fronts(tx, (max, key_max), &mut slots)?;
     let mut turns: HashMap<i64, Turn> = HashMap::new();
     for (index, front) in fronts.iter_mut().enumerate() {
         if let Some(first) = front.next(tx.conn)? {
@@ -111,12 +113,12 @@ pub(super) fn pick(tx: &mut Tx<'_>, max: u32) -> Result<Vec<Pick>> {
 
 /// The fronts of the flows that may start something, as far as `max` tasks could reach into them; `slots` says how many may start in
 /// each of their lanes.
-fn fronts(tx: &mut Tx<'_>, max: usize, slots: &mut HashMap<i64, u32>) -> Result<Vec<Front>> {
+fn fronts(tx: &mut Tx<'_>, (max, key_max): (usize, i64), slots: &mut HashMap<i64, u32>) -> Result<Vec<Front>> {
     let mut fronts = Vec::new();
     for flow in tx.mirror.flows.keys() {
         let left = slots.entry(flow.0).or_insert_with(|| tx.mirror.lanes.get(&flow.0).map_or(0, super::mirror::LaneState::slots));
         if *left > 0 {
-            fronts.push(Front { flow: *flow, tasks: Vec::new(), asked: 0, taken: 0 });
+            fronts.push(Front { flow: *flow, key_max, tasks: Vec::new(), asked: 0, taken: 0 });
         }
     }
     tx.mirror.gather(fronts.iter().map(|front| front.flow));

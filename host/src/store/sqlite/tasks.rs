@@ -19,7 +19,11 @@ use crate::task::{LaneKey, LogLine, NewTask, Next, Output, Task, TaskId, Tenant}
 #[async_trait]
 impl TaskStore for SqliteStore {
     async fn submit(&self, batch: Vec<NewTask>, now: UnixMs) -> Result<Vec<Submitted>> {
+        let is_urgent = batch.iter().any(|task| task.priority.is_urgent());
         let batch = batch.into_iter().map(Prepared::new).collect::<Result<_>>()?;
+        if let Some(bells) = self.bells.as_ref().filter(|_| is_urgent) {
+            bells.urgent.notify_one();
+        }
         self.writer.run(Submit { batch, now }).await
     }
 

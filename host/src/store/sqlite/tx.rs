@@ -128,8 +128,9 @@ impl Tx<'_> {
             Some((attempt, ended)) => {
                 self.leave_records(back.seq, attempt, ended)?;
                 self.execute(
+                    // Who lost it does not say when it was started.
                     "INSERT OR REPLACE INTO task_attempts (seq, attempt, outcome, error, receipt, started_at_ms, finished_at_ms) \
-                     VALUES (?, ?, ?, ?, ?, ?, ?)",
+                     VALUES (?1, ?2, ?3, ?4, ?5, coalesce(?6, (SELECT started_at_ms FROM execution_tasks WHERE seq = ?1)), ?7)",
                     params![back.seq, attempt, ended.outcome.name(), ended.error, ended.receipt, ended.started_at_ms, ended.finished_at_ms],
                 )?;
                 self.execute(

@@ -4,8 +4,9 @@
 //! A request must not suffer from its neighbours. A refusal ([`StoreError::Conflict`]) is found before anything of the request is
 //! written and concerns it alone. Any other error rolls the whole group back, after which each request runs in a transaction of its own.
 //!
-//! Nor must a small request wait for many large ones: bulk takes its turn a little at a time, beside whatever else waits. And claims
-//! come last in their group, so that a task can be claimed in the transaction it was submitted in.
+//! Nor must a small request wait for many large ones: bulk takes its turn a little at a time, beside whatever else waits. What comes while
+//! a small group is being written joins it, and does not wait for another flush. And claims come last in their group, so that a task can be
+//! claimed in the transaction it was submitted in.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -29,6 +30,8 @@ const QUEUE_REQUESTS: usize = 4096;
 const GROUP_ROWS: usize = 4096;
 /// Of bulk, a group takes one request, and more only up to this many rows.
 const GROUP_BULK_ROWS: usize = 512;
+/// What comes late joins a group until it weighs this much, so that the first in it does not wait for long.
+const GROUP_LATE_ROWS: usize = 256;
 /// A submission of more tasks than this is bulk.
 pub(super) const BULK_ROWS: usize = 64;
 
@@ -136,7 +139,7 @@ impl WriterHandle {
         let checkpoints = Checkpoints::start(&conn, for_checkpoints)?;
         let (sender, queue) = mpsc::channel(QUEUE_REQUESTS);
         let counts = Arc::new(Counts::default());
-        let writer = Writer { conn, checkpoints, mirror: Some(mirror), rules, queue, counts: Arc::clone(&counts) };
+        let writer = Writer { conn, checkpoints, mirror: Some(mirror), rules, queue, bulk: VecDeque::new(), counts: Arc::clone(&counts) };
         let thread = std::thread::Builder::new().name("sqlite-writer".to_owned()).spawn(move || writer.run());
         let thread = thread.map_err(|error| StoreError::Unavailable(format!("no thread for the database writer: {error}")))?;
         Ok(Self { queue: parking_lot::Mutex::new(Some(sender)), counts, thread: parking_lot::Mutex::new(Some(thread)) })
@@ -163,6 +166,43 @@ impl WriterHandle {
     }
 }
 
+/// Requests that are to share a transaction.
+#[derive(Default)]
+struct Group {
+    soon: Vec<Box<dyn Pending>>,
+    last: Vec<Box<dyn Pending>>,
+    rows: usize,
+}
+
+impl Group {
+    fn add(&mut self, request: Box<dyn Pending>, bulk: &mut VecDeque<Box<dyn Pending>>) {
+        let turn = request.turn();
+        if turn != Turn::Bulk {
+            self.rows += request.rows();
+        }
+        match turn {
+            Turn::Soon => self.soon.push(request),
+            Turn::Last => self.last.push(request),
+            Turn::Bulk => bulk.push_back(request),
+        }
+    }
+
+    /// Takes what waits, as far as there is room. Neither list may grow without bound while the other is served.
+    fn fill(&mut self, queue: &mut mpsc::Receiver<Box<dyn Pending>>, bulk: &mut VecDeque<Box<dyn Pending>>, rows_max: usize) {
+        while self.rows < rows_max
+            && bulk.len() < QUEUE_REQUESTS
+            && let Ok(request) = queue.try_recv()
+        {
+            self.add(request, bulk);
+        }
+    }
+
+    fn in_order(mut self) -> Vec<Box<dyn Pending>> {
+        self.soon.append(&mut self.last);
+        self.soon
+    }
+}
+
 struct Writer {
     conn: Connection,
     checkpoints: Checkpoints,
@@ -170,16 +210,17 @@ struct Writer {
     mirror: Option<Mirror>,
     rules: Rules,
     queue: mpsc::Receiver<Box<dyn Pending>>,
+    /// Taken from the queue and not yet in a group.
+    bulk: VecDeque<Box<dyn Pending>>,
     counts: Arc<Counts>,
 }
 
 impl Writer {
     fn run(mut self) {
         let mut last_group = 0;
-        let mut bulk = VecDeque::new();
         loop {
             let mut first = None;
-            if bulk.is_empty() {
+            if self.bulk.is_empty() {
                 first = self.queue.blocking_recv();
                 if first.is_none() {
                     break;
@@ -189,7 +230,7 @@ impl Writer {
                 // Those who were answered a moment ago are about to ask again: one turn lets them into this group.
                 std::thread::yield_now();
             }
-            let group = self.next_group(first, &mut bulk);
+            let group = self.next_group(first);
             last_group = group.len();
             self.run_group(group);
             self.checkpoints.tend(&self.conn);
@@ -201,45 +242,36 @@ impl Writer {
     }
 
     /// What goes into one transaction, of what waits.
-    fn next_group(&mut self, first: Option<Box<dyn Pending>>, bulk: &mut VecDeque<Box<dyn Pending>>) -> Vec<Box<dyn Pending>> {
-        let (mut group, mut last, mut rows) = (Vec::new(), Vec::new(), 0);
-        let mut waiting = first;
-        while let Some(request) = waiting.take() {
-            match request.turn() {
-                Turn::Bulk => bulk.push_back(request),
-                turn => {
-                    rows += request.rows();
-                    if turn == Turn::Last { last.push(request) } else { group.push(request) }
-                }
-            }
-            // Neither list may grow without bound while the other is served.
-            if rows < GROUP_ROWS && bulk.len() < QUEUE_REQUESTS {
-                waiting = self.queue.try_recv().ok();
-            }
+    fn next_group(&mut self, first: Option<Box<dyn Pending>>) -> Vec<Box<dyn Pending>> {
+        let mut group = Group::default();
+        if let Some(first) = first {
+            group.add(first, &mut self.bulk);
         }
+        group.fill(&mut self.queue, &mut self.bulk, GROUP_ROWS);
         let mut bulk_rows = 0;
-        while let Some(next) = bulk.pop_front_if(|next| bulk_rows == 0 || bulk_rows + next.rows() <= GROUP_BULK_ROWS) {
+        while let Some(next) = self.bulk.pop_front_if(|next| bulk_rows == 0 || bulk_rows + next.rows() <= GROUP_BULK_ROWS) {
             bulk_rows += next.rows();
-            group.push(next);
+            group.soon.push(next);
         }
-        group.append(&mut last);
-        group
+        group.in_order()
     }
 
     fn run_group(&mut self, mut group: Vec<Box<dyn Pending>>) {
-        match self.commit(&mut group) {
+        match self.commit(&mut group, GROUP_LATE_ROWS) {
             Ok(()) => self.answer(group),
             Err(error) => match <[_; 1]>::try_from(group) {
                 Ok([single]) => single.fail(error),
                 Err(group) => {
                     tracing::debug!(%error, requests = group.len(), "a group of requests was rolled back; each runs alone now");
                     for request in group {
-                        let mut alone = [request];
-                        let done = self.commit(&mut alone);
-                        let [request] = alone;
-                        match done {
-                            Ok(()) => self.answer(vec![request]),
-                            Err(error) => request.fail(error),
+                        let mut alone = vec![request];
+                        match self.commit(&mut alone, 0) {
+                            Ok(()) => self.answer(alone),
+                            Err(error) => {
+                                if let Some(request) = alone.pop() {
+                                    request.fail(error);
+                                }
+                            }
                         }
                     }
                 }
@@ -252,15 +284,16 @@ impl Writer {
         let undo: Vec<GiveBack> = group.into_iter().filter_map(|request| request.answer()).collect();
         for verb in undo {
             let (reply, _nobody_waits_but_it_must_run) = oneshot::channel();
-            let mut alone: [Box<dyn Pending>; 1] = [Box::new(Waiting { verb, answer: None, reply })];
-            if let Err(error) = self.commit(&mut alone) {
+            let mut alone: Vec<Box<dyn Pending>> = vec![Box::new(Waiting { verb, answer: None, reply })];
+            if let Err(error) = self.commit(&mut alone, 0) {
                 tracing::warn!(%error, "tasks whose claimer is gone were not given back; they wait for its lease to end");
             }
         }
     }
 
-    fn commit(&mut self, group: &mut [Box<dyn Pending>]) -> Result<()> {
-        let done = self.try_commit(group);
+    /// Runs a group in one transaction. Up to `late_rows` of the whole, what comes meanwhile is added to it.
+    fn commit(&mut self, group: &mut Vec<Box<dyn Pending>>, late_rows: usize) -> Result<()> {
+        let done = self.try_commit(group, late_rows);
         if done.is_ok() {
             self.counts.commits.fetch_add(1, Ordering::Relaxed);
         } else {
@@ -271,7 +304,7 @@ impl Writer {
         done
     }
 
-    fn try_commit(&mut self, group: &mut [Box<dyn Pending>]) -> Result<()> {
+    fn try_commit(&mut self, group: &mut Vec<Box<dyn Pending>>, late_rows: usize) -> Result<()> {
         let run = |sql: &str| -> Result<usize> { Ok(self.conn.prepare_cached(sql)?.execute([])?) };
         run("BEGIN IMMEDIATE")?;
         let mirror = match &mut self.mirror {
@@ -279,8 +312,16 @@ impl Writer {
             none => none.insert(Mirror::load(&self.conn)?),
         };
         let mut tx = Tx { conn: &self.conn, mirror, rules: self.rules, stats: StatsDelta::default() };
-        for request in group {
-            request.apply(&mut tx)?;
+        let (mut applied, mut rows) = (0, 0);
+        while applied < group.len() {
+            for request in group.iter_mut().skip(applied) {
+                request.apply(&mut tx)?;
+                rows += request.rows();
+            }
+            applied = group.len();
+            let mut late = Group { rows, ..Group::default() };
+            late.fill(&mut self.queue, &mut self.bulk, late_rows);
+            group.append(&mut late.in_order());
         }
         tx.finish()?;
         run("COMMIT")?;
