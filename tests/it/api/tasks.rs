@@ -25,7 +25,7 @@ async fn a_submitted_task_is_there_with_everything_that_was_sent() {
         assert_eq!((&body["result"], &body["receipt"], &body["started_at"]), (&Value::Null, &Value::Null, &Value::Null));
     }
     assert!(found.body["created_at"].as_str().is_some_and(|at| at.ends_with('Z')));
-    server.bells.work.notified().await;
+    server.bells.urgent.notified().await;
     server.stop().await;
 }
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use taskwarden::store::sqlite::{SqliteAdmin, SqliteOptions, SqliteStore};
 use taskwarden::store::{AdminStore as _, BlobStore as _, Store, StoreError, TaskStore as _};
-use taskwarden::task::TaskState;
+use taskwarden::task::{Priority, TaskState};
 
-use super::support::{NOW, claim, simple, state, succeed};
+use super::support::{NOW, claim, lane, new_task, simple, state, succeed};
 
 pub(crate) struct Opened {
     pub(crate) store: Arc<SqliteStore>,
@@ -41,6 +41,38 @@ async fn a_second_host_is_kept_out_until_the_first_lets_go() {
     assert!(matches!(opened.store.submit(vec![simple()], NOW).await, Err(StoreError::Unavailable(_))));
     let again = SqliteStore::open(&opened.path, SqliteOptions::default()).await.unwrap();
     again.close().await;
+}
+
+/// Urgent submissions go before everything else, in every second transaction; were it in each, nothing else would ever be done.
+#[tokio::test(flavor = "multi_thread")]
+async fn urgent_submissions_that_never_end_leave_room_for_the_rest() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let opened = open().await;
+    let done = Arc::new(AtomicBool::new(false));
+    let mut submitters = tokio::task::JoinSet::new();
+    for _ in 0..16 {
+        let (store, done) = (Arc::clone(&opened.store), Arc::clone(&done));
+        submitters.spawn(async move {
+            let mut count = 0;
+            while !done.load(Ordering::Relaxed) {
+                store.submit(vec![new_task(lane("urgent", None), Priority::Critical)], NOW).await.unwrap();
+                count += 1;
+            }
+            count
+        });
+    }
+    let mut ordinary = 0;
+    for _ in 0..20 {
+        // Many enough to be bulk.
+        opened.store.submit((0..100).map(|_| simple()).collect(), NOW).await.unwrap();
+        let claimed = claim(&opened.shared(), 50, NOW).await.tasks;
+        ordinary += claimed.len();
+        opened.store.finish(claimed.iter().map(|task| succeed(task, NOW)).collect()).await.unwrap();
+    }
+    done.store(true, Ordering::Relaxed);
+    let urgent: u64 = submitters.join_all().await.into_iter().sum();
+    assert!(urgent > 0 && ordinary == 1_000, "{urgent} urgent submissions, {ordinary} tasks claimed meanwhile");
+    opened.store.close().await;
 }
 
 #[tokio::test]

@@ -35,6 +35,10 @@ impl Verb for ClaimRequest {
         Turn::Last
     }
 
+    fn is_urgent(&self) -> bool {
+        self.urgent_only
+    }
+
     fn undo(&self, answer: &Claimed) -> Option<GiveBack> {
         let claims: Vec<Claim> = answer.tasks.iter().map(|task| task.claim).collect();
         (!claims.is_empty()).then_some(GiveBack { claims, run_at: self.now, now: self.now })

@@ -70,6 +70,10 @@ impl Verb for Submit {
     fn turn(&self) -> Turn {
         if self.batch.len() > BULK_ROWS { Turn::Bulk } else { Turn::Soon }
     }
+
+    fn is_urgent(&self) -> bool {
+        self.batch.iter().any(|task| task.priority.is_urgent())
+    }
 }
 
 impl Submit {

@@ -9,6 +9,7 @@ use super::host::{Beat, FindLost, Hosts, TakeBack};
 use super::prepared::Prepared;
 use super::submit::Submit;
 use super::tenant::{SetTenant, Tenants};
+use super::writer::Verb as _;
 use crate::clock::UnixMs;
 use crate::store::{
     CancelAnswer, Claim, ClaimRequest, Claimed, Finish, Finished, Heartbeat, HostShown, Lane, LanePatch, Result, RetryAnswer, Submitted,
@@ -19,12 +20,11 @@ use crate::task::{LaneKey, LogLine, NewTask, Next, Output, Task, TaskId, Tenant}
 #[async_trait]
 impl TaskStore for SqliteStore {
     async fn submit(&self, batch: Vec<NewTask>, now: UnixMs) -> Result<Vec<Submitted>> {
-        let is_urgent = batch.iter().any(|task| task.priority.is_urgent());
-        let batch = batch.into_iter().map(Prepared::new).collect::<Result<_>>()?;
-        if let Some(bells) = self.bells.as_ref().filter(|_| is_urgent) {
+        let submit = Submit { batch: batch.into_iter().map(Prepared::new).collect::<Result<_>>()?, now };
+        if let Some(bells) = self.bells.as_ref().filter(|_| submit.is_urgent()) {
             bells.urgent.notify_one();
         }
-        self.writer.run(Submit { batch, now }).await
+        self.writer.run(submit).await
     }
 
     async fn claim(&self, request: ClaimRequest) -> Result<Claimed> {

@@ -5,8 +5,8 @@
 //! written and concerns it alone. Any other error rolls the whole group back, after which each request runs in a transaction of its own.
 //!
 //! Nor must a small request wait for many large ones: bulk takes its turn a little at a time, beside whatever else waits. What comes while
-//! a small group is being written joins it, and does not wait for another flush. And claims come last in their group, so that a task can be
-//! claimed in the transaction it was submitted in.
+//! a small group is being written joins it, and does not wait for another flush. What is urgent goes first, in every second group alone. And
+//! claims come last in their group, so that a task can be claimed in the transaction it was submitted in.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -63,6 +63,11 @@ pub(super) trait Verb: Send + Sync + 'static {
         Turn::Soon
     }
 
+    /// Whether it need not wait for what else there is to do.
+    fn is_urgent(&self) -> bool {
+        false
+    }
+
     /// What has to be taken back when the caller left before it could be told.
     fn undo(&self, _answer: &Self::Answer) -> Option<GiveBack> {
         None
@@ -76,6 +81,7 @@ trait Pending: Send {
     fn fail(self: Box<Self>, error: StoreError);
     fn rows(&self) -> usize;
     fn turn(&self) -> Turn;
+    fn is_urgent(&self) -> bool;
 }
 
 struct Waiting<V: Verb> {
@@ -117,6 +123,10 @@ impl<V: Verb> Pending for Waiting<V> {
     fn turn(&self) -> Turn {
         self.verb.turn()
     }
+
+    fn is_urgent(&self) -> bool {
+        self.verb.is_urgent()
+    }
 }
 
 /// What the writer did so far.
@@ -139,7 +149,17 @@ impl WriterHandle {
         let checkpoints = Checkpoints::start(&conn, for_checkpoints)?;
         let (sender, queue) = mpsc::channel(QUEUE_REQUESTS);
         let counts = Arc::new(Counts::default());
-        let writer = Writer { conn, checkpoints, mirror: Some(mirror), rules, queue, bulk: VecDeque::new(), counts: Arc::clone(&counts) };
+        let writer = Writer {
+            conn,
+            checkpoints,
+            mirror: Some(mirror),
+            rules,
+            queue,
+            bulk: VecDeque::new(),
+            put_off: Group::default(),
+            urgent_alone: false,
+            counts: Arc::clone(&counts),
+        };
         let thread = std::thread::Builder::new().name("sqlite-writer".to_owned()).spawn(move || writer.run());
         let thread = thread.map_err(|error| StoreError::Unavailable(format!("no thread for the database writer: {error}")))?;
         Ok(Self { queue: parking_lot::Mutex::new(Some(sender)), counts, thread: parking_lot::Mutex::new(Some(thread)) })
@@ -176,15 +196,12 @@ struct Group {
 
 impl Group {
     fn add(&mut self, request: Box<dyn Pending>, bulk: &mut VecDeque<Box<dyn Pending>>) {
-        let turn = request.turn();
-        if turn != Turn::Bulk {
-            self.rows += request.rows();
-        }
-        match turn {
-            Turn::Soon => self.soon.push(request),
-            Turn::Last => self.last.push(request),
-            Turn::Bulk => bulk.push_back(request),
-        }
+        if request.turn() == Turn::Bulk { bulk.push_back(request) } else { self.put(request) }
+    }
+
+    fn put(&mut self, request: Box<dyn Pending>) {
+        self.rows += request.rows();
+        if request.turn() == Turn::Last { self.last.push(request) } else { self.soon.push(request) }
     }
 
     /// Takes what waits, as far as there is room. Neither list may grow without bound while the other is served.
@@ -195,6 +212,25 @@ impl Group {
         {
             self.add(request, bulk);
         }
+    }
+
+    /// What is urgent, and the rest.
+    fn split(self) -> (Self, Self) {
+        let (mut urgent, mut rest) = (Self::default(), Self::default());
+        for request in self.soon.into_iter().chain(self.last) {
+            let part = if request.is_urgent() { &mut urgent } else { &mut rest };
+            part.put(request);
+        }
+        (urgent, rest)
+    }
+
+    fn before(mut self, rest: Self) -> Self {
+        rest.soon.into_iter().chain(rest.last).for_each(|request| self.put(request));
+        self
+    }
+
+    fn is_empty(&self) -> bool {
+        self.soon.is_empty() && self.last.is_empty()
     }
 
     fn in_order(mut self) -> Vec<Box<dyn Pending>> {
@@ -212,6 +248,10 @@ struct Writer {
     queue: mpsc::Receiver<Box<dyn Pending>>,
     /// Taken from the queue and not yet in a group.
     bulk: VecDeque<Box<dyn Pending>>,
+    /// The same of what gave way to urgent requests.
+    put_off: Group,
+    /// Whether something gives way to the group at hand.
+    urgent_alone: bool,
     counts: Arc<Counts>,
 }
 
@@ -220,7 +260,7 @@ impl Writer {
         let mut last_group = 0;
         loop {
             let mut first = None;
-            if self.bulk.is_empty() {
+            if self.bulk.is_empty() && self.put_off.is_empty() {
                 first = self.queue.blocking_recv();
                 if first.is_none() {
                     break;
@@ -243,11 +283,20 @@ impl Writer {
 
     /// What goes into one transaction, of what waits.
     fn next_group(&mut self, first: Option<Box<dyn Pending>>) -> Vec<Box<dyn Pending>> {
-        let mut group = Group::default();
+        let mut group = std::mem::take(&mut self.put_off);
         if let Some(first) = first {
             group.add(first, &mut self.bulk);
         }
         group.fill(&mut self.queue, &mut self.bulk, GROUP_ROWS);
+        if !std::mem::take(&mut self.urgent_alone) {
+            let (urgent, rest) = group.split();
+            self.urgent_alone = !urgent.is_empty() && !(rest.is_empty() && self.bulk.is_empty());
+            if self.urgent_alone {
+                self.put_off = rest;
+                return urgent.in_order();
+            }
+            group = urgent.before(rest);
+        }
         let mut bulk_rows = 0;
         while let Some(next) = self.bulk.pop_front_if(|next| bulk_rows == 0 || bulk_rows + next.rows() <= GROUP_BULK_ROWS) {
             bulk_rows += next.rows();
@@ -321,6 +370,11 @@ impl Writer {
             applied = group.len();
             let mut late = Group { rows, ..Group::default() };
             late.fill(&mut self.queue, &mut self.bulk, late_rows);
+            if self.urgent_alone {
+                let (urgent, rest) = late.split();
+                self.put_off = std::mem::take(&mut self.put_off).before(rest);
+                late = urgent;
+            }
             group.append(&mut late.in_order());
         }
         tx.finish()?;
