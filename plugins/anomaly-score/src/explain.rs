@@ -4,19 +4,23 @@ use crate::episode::{Shape, Way};
 use crate::scorer::Scored;
 use crate::time::show;
 
-pub(crate) fn explain(shape: Shape, direction: Way, peak: &Scored, onset: &Scored, core: &[&Scored]) -> String {
+/// `core` are the points that are off by themselves, `stretch` everything from the first to the last point of the episode.
+pub(crate) fn explain(shape: Shape, direction: Way, peak: &Scored, core: &[&Scored], stretch: &[Scored]) -> String {
+    let onset = stretch.first().unwrap_or(peak);
     let (when, since) = (show(peak.time_ms), show(onset.time_ms));
     let expected = format!("{} was expected ({} to {})", number(peak.expected), number(peak.low), number(peak.high));
     let value = number(peak.value);
     let change = change(peak.value, peak.expected);
-    let lasted = if core.len() > 1 { format!("; it lasted {} points", core.len()) } else { String::new() };
+    let lasted = if stretch.len() > 1 { format!("; it lasted {} points", stretch.len()) } else { String::new() };
     let side = if direction == Way::Up { "up" } else { "down" };
-    let (usual, now) = (mean(core.iter().map(|p| p.expected)), mean(core.iter().map(|p| p.value)));
+    // The model gets used to a new level, so what was expected is told by the points that were off.
+    let (usual, now) = (mean(core.iter().map(|p| p.expected)), mean(stretch.iter().map(|p| p.value)));
     match shape {
         Shape::Spike | Shape::Dip => format!("On {when} the value was {value} where {expected}{change}{lasted}."),
         Shape::Outage => format!("From {since} on there was {value} where {} was expected{lasted}.", number(peak.expected)),
         Shape::LevelShift => {
-            format!("From {since} on the level is {side}, from {} to {} in the mean of {} points.", number(usual), number(now), core.len())
+            let over = if stretch.len() > 1 { format!(" in the mean of {} points", stretch.len()) } else { String::new() };
+            format!("From {since} on the level is {side}, from {} to {}{over}.", number(usual), number(now))
         }
         Shape::TrendChange => {
             format!(
