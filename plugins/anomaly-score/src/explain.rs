@@ -4,8 +4,8 @@ use crate::episode::{Shape, Way};
 use crate::scorer::Scored;
 use crate::time::show;
 
-/// `core` are the points that are off by themselves, `stretch` everything from the first to the last point of the episode.
-pub(crate) fn explain(shape: Shape, direction: Way, peak: &Scored, core: &[&Scored], stretch: &[Scored]) -> String {
+/// `stretch` is everything from the first to the last point of the episode.
+pub(crate) fn explain(shape: Shape, direction: Way, peak: &Scored, stretch: &[Scored]) -> String {
     let onset = stretch.first().unwrap_or(peak);
     let (when, since) = (show(peak.time_ms), show(onset.time_ms));
     let expected = format!("{} was expected ({} to {})", number(peak.expected), number(peak.low), number(peak.high));
@@ -13,14 +13,12 @@ pub(crate) fn explain(shape: Shape, direction: Way, peak: &Scored, core: &[&Scor
     let change = change(peak.value, peak.expected);
     let lasted = if stretch.len() > 1 { format!("; it lasted {} points", stretch.len()) } else { String::new() };
     let side = if direction == Way::Up { "up" } else { "down" };
-    // The model gets used to a new level, so what was expected is told by the points that were off.
-    let (usual, now) = (mean(core.iter().map(|p| p.expected)), mean(stretch.iter().map(|p| p.value)));
     match shape {
         Shape::Spike | Shape::Dip => format!("On {when} the value was {value} where {expected}{change}{lasted}."),
         Shape::Outage => format!("From {since} on there was {value} where {} was expected{lasted}.", number(peak.expected)),
         Shape::LevelShift => {
-            let over = if stretch.len() > 1 { format!(" in the mean of {} points", stretch.len()) } else { String::new() };
-            format!("From {since} on the level is {side}, from {} to {}{over}.", number(usual), number(now))
+            let over = if stretch.len() > 1 { format!("; {} points are on it", stretch.len()) } else { String::new() };
+            format!("From {since} on the level is {side}: {value} on {when} where {expected}{change}{over}.")
         }
         Shape::TrendChange => {
             format!(
@@ -43,11 +41,6 @@ pub(crate) fn explain(shape: Shape, direction: Way, peak: &Scored, core: &[&Scor
             )
         }
     }
-}
-
-fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
-    let count = values.len().max(1) as f64;
-    values.map(|value| value / count).sum()
 }
 
 fn change(value: f64, expected: f64) -> String {
