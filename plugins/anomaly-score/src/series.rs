@@ -79,11 +79,8 @@ pub fn read_csv(from: impl BufRead) -> Result<Series, SeriesError> {
         if line.trim().is_empty() {
             continue;
         }
-        match parse_line(line) {
-            Ok((row, is_date)) => {
-                read.push(row);
-                dates &= is_date;
-            }
+        match parse_line(line, &mut dates) {
+            Ok(row) => read.push(row),
             // A header names its columns: its second cell does not look like a measurement at all.
             Err(_) if number == 1 && is_header(line) => {}
             Err(reason) => return Err(SeriesError(format!("line {number}: {reason}"))),
@@ -136,8 +133,8 @@ pub fn read_pairs(pairs: &[Pair]) -> Result<Series, SeriesError> {
     Ok(Series::new(read, dates))
 }
 
-/// The measurement of a line, if it has a value, and whether its time is a date.
-fn parse_line(line: &str) -> Result<(Option<Point>, bool), String> {
+/// The measurement of a line, if it has a value. Where its time is no date, not all of them are `dates`.
+fn parse_line(line: &str, dates: &mut bool) -> Result<Option<Point>, String> {
     let separator = if line.contains(';') && !line.contains(',') { ';' } else { ',' };
     let mut cells = line.split(separator).map(|cell| cell.trim().trim_matches('"').trim());
     let (Some(time), Some(value), total, None) = (cells.next(), cells.next(), cells.next(), cells.next()) else {
@@ -146,7 +143,8 @@ fn parse_line(line: &str) -> Result<(Option<Point>, bool), String> {
     let time_ms =
         parse_ms(time).ok_or_else(|| format!("{} is not a time (RFC 3339, a date, Unix seconds or milliseconds)", short(time)))?;
     let total = total.map_or(Ok(None), number)?;
-    Ok((number(value)?.map(|value| Point { time_ms, value, total }), is_date(time)))
+    *dates = *dates && is_date(time);
+    Ok(number(value)?.map(|value| Point { time_ms, value, total }))
 }
 
 fn number(cell: &str) -> Result<Option<f64>, String> {

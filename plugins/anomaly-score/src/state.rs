@@ -32,7 +32,7 @@ impl std::fmt::Display for StateError {
             Self::Format(found) => write!(
                 f,
                 "this state has format {found}, and this version reads format {own}: run once without it over as much of the past as there is \
-                 (six weeks of days, or two of hours, will do), and go on from the state that this leaves"
+                 (six weeks of days, or four of hours, will do), and go on from the state that this leaves"
             ),
             Self::Damaged => f.write_str(
                 "this state is cut off or damaged; give the output \"state\" of the run before byte for byte, or run once without it over as much \
