@@ -85,6 +85,9 @@ fn constant_and_nearly_constant_series_do_not_cry() {
     for step in [DAY_MS, FIVE_MINUTES_MS] {
         let constant = score(&series(500, step, |_| 2.0), &Options::default()).0;
         assert!(alerts(&constant).is_empty());
+        // Others: the highest score there is for a two that became a three.
+        let moved = score(&series(500, step, |at| if at == 450 { 3.0 } else { 2.0 }), &Options::default()).0;
+        assert!(moved[450].severity < 95.0 && moved[450].deviation.is_finite(), "{:?}", moved[450]);
         // Between two and three, mostly two: the hundredth three is no news.
         let nearly = score(&series(2000, step, |at| if at % 23 == 7 { 3.0 } else { 2.0 }), &Options::default()).0;
         let late = alerts(&nearly).into_iter().filter(|at| *at > 1000).count();
@@ -105,6 +108,9 @@ fn low_counts_are_allowed_their_noise() {
     };
     let scored = days(730, poisson);
     assert!(episodes(&scored).len() <= 12, "{} in two years", episodes(&scored).len());
+    // Four or five a day for months, and then seven: less than chance makes of five. Thirty is more.
+    let severity = |worst: f64| days(120, |day| if day == 110 { worst } else { 4.0 + (day % 2) as f64 })[110].severity;
+    assert!(severity(7.0) < 50.0 && severity(30.0) > 60.0, "{} and {}", severity(7.0), severity(30.0));
 }
 
 #[test]
@@ -144,6 +150,33 @@ fn one_incident_alerts_once() {
     let opened: Vec<usize> = (2990..3200).filter(|at| scored[*at].opens).collect();
     assert_eq!(opened.len(), 1, "{opened:?}");
     assert!((3000..3006).contains(&opened[0]), "{opened:?}");
+}
+
+#[test]
+fn days_of_one_incident_open_it_once() {
+    let scored = days(140, |day| shop(day) * if (100..104).contains(&day) { 0.3 } else { 1.0 });
+    assert!(scored[100..104].iter().all(|point| point.severity >= 50.0));
+    assert_eq!((95..110).filter(|at| scored[*at].opens).collect::<Vec<_>>(), [100]);
+}
+
+#[test]
+fn what_never_moved_and_falls_has_fallen_until_it_is_back() {
+    // Every rating was good for sixty hours, and now two of six are.
+    let rate = |hour: i64| Point { time_ms: hour * 3_600_000, value: if hour < 60 { 1.0 } else { 2.0 / 6.0 }, total: Some(6.0) };
+    let scored = score(&(0..66).map(rate).collect::<Vec<_>>(), &Options::default()).0;
+    let found = episodes(&scored);
+    assert_eq!(found.len(), 1, "{found:?}");
+    let told = (found[0].direction, found[0].onset.as_str(), found[0].end.as_str(), found[0].ongoing);
+    assert_eq!(told, (crate::Way::Down, "1970-01-03T12:00:00Z", "1970-01-03T17:00:00Z", true), "{found:?}");
+}
+
+#[test]
+fn a_level_that_no_single_point_shows_is_seen_all_the_same() {
+    // Two standard deviations up, for a day; every such value has been there before.
+    let value = |at: i64| 100.0 + noise(at) + if (3000..3288).contains(&at) { 2.0 } else { 0.0 };
+    let (scored, _) = score(&series(4000, FIVE_MINUTES_MS, value), &Options::default());
+    assert!((3000..3288).any(|at| scored[at].opens));
+    assert!(scored[3288..].iter().chain(&scored[1000..3000]).filter(|point| point.opens).count() <= 6);
 }
 
 #[test]
