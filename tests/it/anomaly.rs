@@ -129,6 +129,8 @@ fn a_thousand_days_and_a_million_points_stay_within_their_means() {
     let longest = kit().run(TestTask::new("anomaly.score").payload(&whole).input("series", csv(400_000, 60, five_minutes)));
     longest.assert_succeeded().assert_memory_at_most(128 << 20);
     let too_many = kit().run(TestTask::new("anomaly.score").payload(json!({ "mode": "batch" })).input("series", csv(400_000, 60, daily)));
+    too_many.assert_outcome(Outcome::Invalid).assert_error_contains("fuel").assert_error_contains("send a shorter stretch");
+    let too_many = kit().run(TestTask::new("anomaly.score").payload(&whole).input("series", csv(450_000, 60, daily)));
     too_many.assert_outcome(Outcome::Invalid).assert_error_contains("fuel").assert_error_contains("carry the state");
 }
 

@@ -133,6 +133,14 @@ fn plugin_run_prints_result_outcome_and_receipt() {
     assert!(err.contains("outcome   succeeded") && err.contains("fuel "), "{err}");
     assert_eq!(std::fs::read(outputs.join("filler.txt")).expect("written"), b"xxxxx");
 
+    let printed =
+        |name: &str| command_line(&["plugin", "run", wasm, "--task-type", "echo", "--payload", r#"{"output_bytes": 5}"#, "--output", name]);
+    let (code, out, _) = printed("filler.txt");
+    assert_eq!((code, out.as_str()), (0, "xxxxx"), "the output alone, as it was written");
+    let (code, out, err) = printed("scores.csv");
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains(r#"no output "scores.csv"; it wrote filler.txt"#), "{err}");
+
     let spin = ["plugin", "run", wasm, "--task-type", "echo", "--payload", r#"{"spin_fuel": 9000000}"#, "--limit", "fuel=100000", "--json"];
     let (code, out, _) = command_line(&spin);
     let shown: Value = serde_json::from_str(&out).expect("one JSON object");

@@ -33,12 +33,13 @@ fn load(at: i64) -> f64 {
 fn a_score_says_how_often_a_point_is_as_unusual() {
     // Others: "0.95" alerted on one point in twenty, whatever the series.
     let share = |scored: &[Scored], least: f64| scored.iter().filter(|p| p.score >= least).count() as f64 / scored.len() as f64;
-    let quiet = days(2000, |day| 100.0 + noise(day));
-    let dense = score(&series(8000, FIVE_MINUTES_MS, load), &Options::default()).0;
-    for scored in [&quiet[21..], &dense[500..]] {
-        assert!((0.02..0.25).contains(&share(scored, 1.0)), "{}", share(scored, 1.0));
-        assert!(share(scored, 2.0) < 0.02, "{}", share(scored, 2.0));
-        assert!(share(scored, 3.0) < 0.003, "{}", share(scored, 3.0));
+    // And scores of one method could not be compared with those of another: both models, in both modes.
+    let scored = |mode: Mode, points: Vec<Point>, from: usize| score(&points, &Options { mode, ..Options::default() }).0.split_off(from);
+    let quiet = |mode: Mode| scored(mode, series(2000, DAY_MS, |day| 100.0 + noise(day)), 21);
+    let dense = |mode: Mode| scored(mode, series(8000, FIVE_MINUTES_MS, load), 500);
+    for scored in [quiet(Mode::Streaming), quiet(Mode::Batch), dense(Mode::Streaming), dense(Mode::Batch)] {
+        let shares = [1.0, 2.0, 3.0].map(|least| share(&scored, least));
+        assert!((0.01..0.25).contains(&shares[0]) && shares[1] < 0.02 && shares[2] < 0.003, "{shares:?}");
     }
 }
 
@@ -84,6 +85,9 @@ fn constant_and_nearly_constant_series_do_not_cry() {
     for step in [DAY_MS, FIVE_MINUTES_MS] {
         let constant = score(&series(500, step, |_| 2.0), &Options::default()).0;
         assert!(alerts(&constant).is_empty());
+        // Others: the highest score there is for a two that became a three.
+        let moved = score(&series(500, step, |at| if at == 450 { 3.0 } else { 2.0 }), &Options::default()).0;
+        assert!(moved[450].severity < 95.0 && moved[450].deviation.is_finite(), "{:?}", moved[450]);
         // Between two and three, mostly two: the hundredth three is no news.
         let nearly = score(&series(2000, step, |at| if at % 23 == 7 { 3.0 } else { 2.0 }), &Options::default()).0;
         let late = alerts(&nearly).into_iter().filter(|at| *at > 1000).count();
@@ -104,6 +108,9 @@ fn low_counts_are_allowed_their_noise() {
     };
     let scored = days(730, poisson);
     assert!(episodes(&scored).len() <= 12, "{} in two years", episodes(&scored).len());
+    // Four or five a day for months, and then seven: less than chance makes of five. Thirty is more.
+    let severity = |worst: f64| days(120, |day| if day == 110 { worst } else { 4.0 + (day % 2) as f64 })[110].severity;
+    assert!(severity(7.0) < 50.0 && severity(30.0) > 60.0, "{} and {}", severity(7.0), severity(30.0));
 }
 
 #[test]
@@ -143,6 +150,33 @@ fn one_incident_alerts_once() {
     let opened: Vec<usize> = (2990..3200).filter(|at| scored[*at].opens).collect();
     assert_eq!(opened.len(), 1, "{opened:?}");
     assert!((3000..3006).contains(&opened[0]), "{opened:?}");
+}
+
+#[test]
+fn days_of_one_incident_open_it_once() {
+    let scored = days(140, |day| shop(day) * if (100..104).contains(&day) { 0.3 } else { 1.0 });
+    assert!(scored[100..104].iter().all(|point| point.severity >= 50.0));
+    assert_eq!((95..110).filter(|at| scored[*at].opens).collect::<Vec<_>>(), [100]);
+}
+
+#[test]
+fn what_never_moved_and_falls_has_fallen_until_it_is_back() {
+    // Every rating was good for sixty hours, and now two of six are.
+    let rate = |hour: i64| Point { time_ms: hour * 3_600_000, value: if hour < 60 { 1.0 } else { 2.0 / 6.0 }, total: Some(6.0) };
+    let scored = score(&(0..66).map(rate).collect::<Vec<_>>(), &Options::default()).0;
+    let found = episodes(&scored);
+    assert_eq!(found.len(), 1, "{found:?}");
+    let told = (found[0].direction, found[0].onset.as_str(), found[0].end.as_str(), found[0].ongoing);
+    assert_eq!(told, (crate::Way::Down, "1970-01-03T12:00:00Z", "1970-01-03T17:00:00Z", true), "{found:?}");
+}
+
+#[test]
+fn a_level_that_no_single_point_shows_is_seen_all_the_same() {
+    // Less than a standard deviation up, for a day; every such value has been there before.
+    let value = |at: i64| 100.0 + noise(at) + if (3000..3288).contains(&at) { 0.8 } else { 0.0 };
+    let (scored, _) = score(&series(4000, FIVE_MINUTES_MS, value), &Options::default());
+    assert!((3000..3288).any(|at| scored[at].opens));
+    assert!(scored[3288..].iter().chain(&scored[1000..3000]).filter(|point| point.opens).count() <= 6);
 }
 
 #[test]

@@ -211,7 +211,7 @@ fn describe(scored: &[Scored], run: &[usize], step_ms: i64, levels: &OnceCell<Ve
         expected: peak.expected,
         low: peak.low,
         high: peak.high,
-        explanation: explain(form.shape, form.way, peak, onset, &core),
+        explanation: explain(form.shape, form.way, peak, stretch),
     };
     Some((episode, form))
 }

@@ -4,19 +4,21 @@ use crate::episode::{Shape, Way};
 use crate::scorer::Scored;
 use crate::time::show;
 
-pub(crate) fn explain(shape: Shape, direction: Way, peak: &Scored, onset: &Scored, core: &[&Scored]) -> String {
+/// `stretch` is everything from the first to the last point of the episode.
+pub(crate) fn explain(shape: Shape, direction: Way, peak: &Scored, stretch: &[Scored]) -> String {
+    let onset = stretch.first().unwrap_or(peak);
     let (when, since) = (show(peak.time_ms), show(onset.time_ms));
     let expected = format!("{} was expected ({} to {})", number(peak.expected), number(peak.low), number(peak.high));
     let value = number(peak.value);
     let change = change(peak.value, peak.expected);
-    let lasted = if core.len() > 1 { format!("; it lasted {} points", core.len()) } else { String::new() };
+    let lasted = if stretch.len() > 1 { format!("; it lasted {} points", stretch.len()) } else { String::new() };
     let side = if direction == Way::Up { "up" } else { "down" };
-    let (usual, now) = (mean(core.iter().map(|p| p.expected)), mean(core.iter().map(|p| p.value)));
     match shape {
         Shape::Spike | Shape::Dip => format!("On {when} the value was {value} where {expected}{change}{lasted}."),
         Shape::Outage => format!("From {since} on there was {value} where {} was expected{lasted}.", number(peak.expected)),
         Shape::LevelShift => {
-            format!("From {since} on the level is {side}, from {} to {} in the mean of {} points.", number(usual), number(now), core.len())
+            let over = if stretch.len() > 1 { format!("; {} points are on it", stretch.len()) } else { String::new() };
+            format!("From {since} on the level is {side}: {value} on {when} where {expected}{change}{over}.")
         }
         Shape::TrendChange => {
             format!(
@@ -39,11 +41,6 @@ pub(crate) fn explain(shape: Shape, direction: Way, peak: &Scored, onset: &Score
             )
         }
     }
-}
-
-fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
-    let count = values.len().max(1) as f64;
-    values.map(|value| value / count).sum()
 }
 
 fn change(value: f64, expected: f64) -> String {

@@ -31,6 +31,12 @@ const STEPS_CYCLES: usize = 3;
 /// A slope, and another course of the week, are not told from fewer points.
 const SLOPE_POINTS: usize = 8;
 const COURSE_POINTS: usize = 5;
+/// What is left of a level without its furthest point explains at least this much, in the same unit.
+const HOLDS: f64 = 4.0;
+/// Within a swing, what is further off than this, in standard deviations, ...
+const OFF: f64 = 1.0;
+/// ... is off to each side by this share of what it is off to the other, at least.
+const OTHER_SHARE: f64 = 0.2;
 /// Swings of fewer points are spikes.
 const SWING_POINTS: usize = 3;
 /// A course that follows the usual one by less than this is another one, ...
@@ -112,6 +118,8 @@ struct Fit {
     shape: Shape,
     /// How far off its stretch is, at the end of a slope.
     height: f64,
+    /// The level before it.
+    level: f64,
     first: usize,
     /// One past the last.
     end: usize,
@@ -130,7 +138,8 @@ pub(crate) fn fit(scored: &[Scored], first: usize, last: usize, step_ms: i64, cy
     let middle = median(&mut values.get(..first - from)?.to_vec());
     let alerts = first - from..last.min(to - 1) - from + 1;
     let sums = Sums::of(&values, &course, middle, &alerts);
-    let best = best(&sums, &ways(window), early, alerts, cycle)?;
+    let ways = ways(window);
+    let best = soundest(&values, &course, middle, |shapes| best(&sums, &ways, early, alerts.clone(), cycle, shapes))?;
     let reaches_end = best.end == values.len();
     let goes_on = reaches_end && to < scored.len();
     let stretch = if goes_on { last.max(from + best.end - 1) } else { from + best.end - 1 };
@@ -225,7 +234,7 @@ impl Stretch<'_> {
         let (length, count) = (end - first, sums.all.len() - 1);
         let n = length as f64;
         let returns = if end < count { RETURNS } else { 0.0 };
-        let fit = |shape: Shape, cost: f64, height: f64| Fit { cost, shape, height, first, end };
+        let fit = |shape: Shape, cost: f64, height: f64| Fit { cost, shape, height, level, first, end };
         let [_, _, sum, square, product, whole, whole_square, course, course_square, course_product] = sums.between(first, end);
         let about = square - 2.0 * level * sum + n * level * level;
         let height = sum / n - level;
@@ -245,33 +254,102 @@ impl Stretch<'_> {
                 offer(fit(Shape::TrendChange, before + inside + after + returns + STAYS, height));
             }
         }
-        // As unlikely as points of so large a variance are, at least that of the noise.
-        let swing = |square: f64| {
-            let variance = (square / n).max(1.0);
-            n * crate::math::ln(variance) + square / variance
-        };
         if length >= SWING_POINTS {
-            offer(fit(Shape::Variance, outside + swing(about) + returns + SWING, 0.0));
+            offer(fit(Shape::Variance, outside + swing(about, n) + returns + SWING, 0.0));
         }
-        if length >= COURSE_POINTS {
-            let (usual, both, own) =
-                (course_square - course * course / n, course_product - course * whole / n, whole_square - whole * whole / n);
-            let follows = both / usual.max(f64::MIN_POSITIVE);
-            if usual > COURSE_VARIANCE_MIN * n && follows < FOLLOWS {
-                // A swing about another course, by how much less likely it is about the usual one.
-                let gain = swing(own - 2.0 * both + usual) - swing(own - follows * both);
-                offer(fit(Shape::SeasonBreak, outside + swing(about) - gain + returns + COURSE, 0.0));
-            }
+        if length >= COURSE_POINTS
+            && let Some(gain) = course_gain([whole, whole_square, course, course_square, course_product], n)
+        {
+            offer(fit(Shape::SeasonBreak, outside + swing(about, n) - gain + returns + COURSE, 0.0));
         }
     }
 }
 
-/// The most likely explanation. A change may begin from `early` on, and has to reach the alerts.
-fn best(sums: &Sums, ways: &[f64], early: usize, alerts: std::ops::Range<usize>, cycle: usize) -> Option<Fit> {
+/// The most likely explanation that does not hang on a single point: one day far off is a spike or a dip, whatever else would explain it too.
+fn soundest(values: &[f64], course: &[f64], middle: f64, best: impl Fn(&[Shape]) -> Option<Fit>) -> Option<Fit> {
+    let mut refused = Vec::new();
+    loop {
+        let fit = best(&refused)?;
+        let stretch = fit.first..fit.end;
+        let sound = match (fit.shape, values.get(stretch.clone()), course.get(stretch)) {
+            (Shape::LevelShift | Shape::TrendChange, Some(values), _) if values.len() > 2 => {
+                let slopes = fit.shape == Shape::TrendChange;
+                let along = |at: usize| if slopes { (at + 1) as f64 / values.len() as f64 } else { 1.0 };
+                holds(values, middle + fit.level, fit.height, along)
+            }
+            (Shape::Variance, Some(values), _) => swings(values, middle + fit.level),
+            (Shape::SeasonBreak, Some(values), Some(course)) => breaks(values, course, middle + fit.level),
+            _ => true,
+        };
+        if sound {
+            return Some(fit);
+        }
+        refused.push(fit.shape);
+    }
+}
+
+/// Whether a stretch is on another level, or on a slope, also without the point that says so loudest. `along` is what the change has come to at
+/// each point, as a share of the whole.
+fn holds(values: &[f64], level: f64, height: f64, along: impl Fn(usize) -> f64) -> bool {
+    let off = |value: &f64| height.signum() * (value - level).clamp(-CLIP_INSIDE, CLIP_INSIDE);
+    let parts = values.iter().enumerate().map(|(at, value)| (off(value) * along(at), along(at) * along(at)));
+    let (sum, square) = parts.clone().fold((0.0, 0.0), |sums, part| (sums.0 + part.0, sums.1 + part.1));
+    let loudest = parts.reduce(|one, other| if other.0 > one.0 { other } else { one }).unwrap_or_default();
+    let (sum, square) = (sum - loudest.0, square - loudest.1);
+    sum > 0.0 && sum * sum / square > HOLDS
+}
+
+/// Whether a stretch swings: to both sides, and also without its furthest point.
+fn swings(values: &[f64], level: f64) -> bool {
+    let off = |value: &f64| (value - level).clamp(-CLIP_INSIDE, CLIP_INSIDE);
+    let beyond = |side: f64| values.iter().map(|value| (side * off(value) - OFF).max(0.0)).sum::<f64>();
+    let (up, down) = (beyond(1.0), beyond(-1.0));
+    let squares = values.iter().map(|value| off(value) * off(value));
+    let furthest = squares.clone().fold(0.0, f64::max);
+    let (square, n) = (squares.sum::<f64>() - furthest, values.len() as f64 - 1.0);
+    up.min(down) >= OTHER_SHARE * up.max(down) && square > swing(square, n)
+}
+
+/// Whether a stretch has another course than the usual one, also without any one of its points.
+fn breaks(values: &[f64], course: &[f64], level: f64) -> bool {
+    (0..values.len()).all(|left_out| {
+        let mut sums = [0.0; 5];
+        let others = values.iter().zip(course).enumerate().filter(|(at, _)| *at != left_out);
+        for (_, (value, course)) in others {
+            let whole = value - level + course;
+            for (sum, term) in sums.iter_mut().zip([whole, whole * whole, *course, course * course, course * whole]) {
+                *sum += term;
+            }
+        }
+        course_gain(sums, values.len() as f64 - 1.0).is_some_and(|gain| gain > 0.0)
+    })
+}
+
+/// Minus twice the logarithm of how likely `n` points with this sum of squares are, if their variance is whatever it is, at least that of the
+/// noise.
+fn swing(square: f64, n: f64) -> f64 {
+    let variance = (square / n.max(1.0)).max(1.0);
+    n * crate::math::ln(variance) + square / variance
+}
+
+/// By how much less likely a swing about the usual course is than one about another course. Of `n` points, the sums of the values with their
+/// course, of the squares of these, of the course, of its squares, and of the products of both. Nothing where there is no course to speak of, or
+/// where it is followed.
+fn course_gain([whole, whole_square, course, course_square, course_product]: [f64; 5], n: f64) -> Option<f64> {
+    let (usual, both, own) = (course_square - course * course / n, course_product - course * whole / n, whole_square - whole * whole / n);
+    let follows = both / usual.max(f64::MIN_POSITIVE);
+    (usual > COURSE_VARIANCE_MIN * n && follows < FOLLOWS).then(|| swing(own - 2.0 * both + usual, n) - swing(own - follows * both, n))
+}
+
+/// The most likely explanation that is not of one of the refused shapes. A change may begin from `early` on, and has to reach the alerts.
+fn best(sums: &Sums, ways: &[f64], early: usize, alerts: std::ops::Range<usize>, cycle: usize, refused: &[Shape]) -> Option<Fit> {
     let count = sums.all.len() - 1;
     let way = |at: usize| ways.get(at).copied().unwrap_or(0.0);
     let mut best: Option<Fit> = None;
     let mut offer = |fit: Fit| {
+        if refused.contains(&fit.shape) {
+            return;
+        }
         // What the model says of the alerts goes the same way.
         if fit.height * (way(fit.end.min(alerts.end)) - way(fit.first.max(alerts.start))) < 0.0 {
             return;
@@ -352,6 +430,23 @@ mod tests {
     fn a_level_is_one_whether_the_week_shows_or_not() {
         let level = found(|day, usual| usual * if day >= 100 { 0.8 } else { 1.0 });
         assert_eq!((level.shape, level.direction, level.onset.as_str()), (Shape::LevelShift, Way::Down, "1970-04-11"));
+    }
+
+    #[test]
+    fn what_hangs_on_one_day_is_that_day() {
+        // A weekend day like a weekday, after a day a little low: neither another course of the week nor a swing.
+        let busy = found(|day, usual| match day {
+            100 => usual - 8.0,
+            103 => 2.0 * usual,
+            _ => usual,
+        });
+        assert_eq!(
+            (busy.shape, busy.direction, busy.onset.as_str(), busy.end.as_str()),
+            (Shape::Spike, Way::Up, "1970-04-14", "1970-04-14")
+        );
+        // Two days apart to the same side are no swing either.
+        let low = found(|day, usual| if day == 100 || day == 102 { 0.8 * usual } else { usual });
+        assert_eq!((low.shape, low.direction), (Shape::Dip, Way::Down));
     }
 
     #[test]

@@ -30,8 +30,8 @@ const LEFT_SHARE: f64 = 0.35;
 const GROWTH: f64 = 1.6;
 /// A cycle whose swing follows the usual one by less than this is broken.
 const FOLLOWS: f64 = 0.5;
-/// A swing smaller than this, in standard deviations of what chance makes of it, is too small to see whether it is followed.
-const SWING_MIN: f64 = 6.0;
+/// What is missing of a swing has to be this many standard errors, or it is too small to see whether it is followed.
+const MISSING_MIN: f64 = 4.0;
 /// The share of points furthest off that have no say in that: a spike breaks no cycle.
 const FURTHEST_SHARE: usize = 8;
 
@@ -189,12 +189,11 @@ impl<'a> Outside<'a> {
         first.saturating_sub(back)
     }
 
-    /// How far the swing of a stretch follows the usual one: one as always, zero not at all. Nothing where there is no swing to follow, or
-    /// where the stretch is no whole cycle.
-    fn follows(&self, first: usize, last: usize) -> Option<f64> {
+    /// Whether the swing of a stretch is not the usual one. No stretch shorter than a whole cycle breaks one.
+    fn breaks(&self, first: usize, last: usize) -> bool {
         let range = first..(last + 1).max(first + self.rhythm.cycle);
         if range.end > self.end() {
-            return None;
+            return false;
         }
         let pair = |at: usize| Some((self.scored.get(at)?.value, *self.usual.get(at.checked_sub(self.from)?)?));
         let mut pairs: Vec<(f64, f64)> = range.filter_map(pair).filter(|pair| !pair.1.is_nan()).collect();
@@ -208,7 +207,9 @@ impl<'a> Outside<'a> {
         let swing = (square / count).sqrt() / self.noise;
         // A whole new level is not a broken cycle.
         let level = (mean - mean_usual).abs() / self.noise;
-        (swing * count.sqrt() >= SWING_MIN && level < swing).then(|| product / square)
+        // How far the usual swing is followed: one as always, zero not at all.
+        let follows = product / square.max(f64::MIN_POSITIVE);
+        follows < FOLLOWS && (1.0 - follows) * swing * count.sqrt() >= MISSING_MIN && level < swing
     }
 }
 
@@ -271,9 +272,7 @@ pub(crate) fn form(scored: &[Scored], core: &[usize], step_ms: i64) -> Option<Fo
     let unsigned = |off: f64| off.abs() - DRIFT_UNSIGNED;
     let drift = DRIFT.max(DRIFT_SHARE * height);
     let toward = |off: f64| side * off - drift;
-    if let Some(follows) = near.follows(first, last)
-        && follows < FOLLOWS
-    {
+    if near.breaks(first, last) {
         return Some(Form {
             shape: Shape::SeasonBreak,
             way: Way::Unsteady,
@@ -312,4 +311,25 @@ pub(crate) fn form(scored: &[Scored], core: &[usize], step_ms: i64) -> Option<Fo
     };
     let first = if shape == Shape::TrendChange { outside.foot(begin, stretch, side) } else { begin };
     Some(Form { shape, way, first, last: stretch })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::dice::noise;
+    use crate::{Options, Point, Shape, episodes, score};
+
+    #[test]
+    fn a_day_upside_down_breaks_the_season_and_a_noisy_one_does_not() {
+        // A wave of one and a half standard deviations to each side, and two days on which it is upside down, or the noise is larger.
+        let found = |change: &dyn Fn(i64) -> f64| {
+            let hour = |at: i64| Point::new(at * 3_600_000, 100.0 + change(at));
+            let found = episodes(&score(&(0..24 * 34).map(hour).collect::<Vec<_>>(), &Options::default()).0);
+            let worst = found.into_iter().filter(|episode| episode.onset.as_str() >= "1970-01-30");
+            worst.max_by(|one, other| one.severity.total_cmp(&other.severity)).map(|episode| episode.shape)
+        };
+        let wave = |at: i64| 3.0 * libm::sin(std::f64::consts::TAU * (at % 24) as f64 / 24.0);
+        let later = |at: i64| (24 * 30..24 * 32).contains(&at);
+        assert_eq!(found(&|at| wave(if later(at) { at + 12 } else { at }) + noise(at)), Some(Shape::SeasonBreak));
+        assert_eq!(found(&|at| wave(at) + if later(at) { 5.0 } else { 1.0 } * noise(at)), Some(Shape::Variance));
+    }
 }

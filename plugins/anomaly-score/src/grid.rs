@@ -106,7 +106,7 @@ impl Grid {
         match (from.i64()?, from.i64()?) {
             (_, 0) => Ok(Self::Monthly),
             (start_ms, step_ms) if step_ms > 0 => Ok(Self::Even { start_ms, step_ms }),
-            _ => Err(StateError),
+            _ => Err(StateError::Damaged),
         }
     }
 }

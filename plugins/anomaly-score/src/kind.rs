@@ -113,7 +113,7 @@ impl Scale {
             (1, _) => Ok(Self::Root),
             (2, _) => Ok(Self::Arc),
             (3, offset) => Ok(Self::Log { offset }),
-            _ => Err(StateError),
+            _ => Err(StateError::Damaged),
         }
     }
 

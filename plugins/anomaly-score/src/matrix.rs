@@ -69,11 +69,21 @@ const RIDGE: f64 = 1e-3;
 impl Bulk {
     /// Of the `kept` among some points.
     pub(crate) fn of(points: &Matrix, kept: &[u32]) -> Self {
-        Self::of_rows(points.width, kept.len(), || kept.iter().map(|at| points.row(*at as usize)))
+        Self::of_at_least(points, kept, &[])
+    }
+
+    /// The same where no column has a smaller variance than `least`.
+    pub(crate) fn of_at_least(points: &Matrix, kept: &[u32], least: &[f64]) -> Self {
+        Self::of_rows(points.width, kept.len(), least, || kept.iter().map(|at| points.row(*at as usize)))
     }
 
     /// Of `count` rows, which are gone through twice.
-    pub(crate) fn of_rows<'a, Rows: Iterator<Item = &'a [f64]>>(width: usize, count: usize, rows: impl Fn() -> Rows) -> Self {
+    pub(crate) fn of_rows<'a, Rows: Iterator<Item = &'a [f64]>>(
+        width: usize,
+        count: usize,
+        least: &[f64],
+        rows: impl Fn() -> Rows,
+    ) -> Self {
         let count = count.max(2) as f64;
         let mut mean = vec![0.0; width];
         for row in rows() {
@@ -91,7 +101,7 @@ impl Bulk {
             }
         }
         for at in 0..width {
-            covariance[at * width + at] = covariance[at * width + at] * (1.0 + RIDGE) + 1e-6;
+            covariance[at * width + at] = covariance[at * width + at].max(least.get(at).copied().unwrap_or(0.0)) * (1.0 + RIDGE) + 1e-6;
         }
         Self { mean, factor: cholesky(covariance, width) }
     }

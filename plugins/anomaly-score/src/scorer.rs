@@ -59,8 +59,8 @@ const EVENTS_MAX: usize = 64;
 const EVENT_NAME_BYTES_MAX: usize = 64;
 /// What a cycle is called that no calendar knows.
 pub(crate) const FOUND: &str = "found in the series";
-/// The first bytes of a state: what it is, and the version of its format.
-const STATE_MARK: u32 = 0x5457_4134;
+/// The number of the addition to a state that holds the last point.
+const LATEST: u8 = 1;
 
 /// The streaming scorer.
 #[derive(Debug, Clone)]
@@ -71,6 +71,8 @@ pub struct Scorer {
     events: BTreeMap<String, (f64, f64)>,
     /// What somebody called normal does not alert again: the ratio to the boundary that it had.
     forgiven: f64,
+    /// The last point that was scored.
+    latest: Option<Point>,
 }
 
 #[derive(Debug, Clone)]
@@ -91,7 +93,7 @@ impl Scorer {
     /// A scorer that has seen nothing.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        Self { options, engine: Engine::Warming(Vec::new()), events: BTreeMap::new(), forgiven: 0.0 }
+        Self { options, engine: Engine::Warming(Vec::new()), events: BTreeMap::new(), forgiven: 0.0, latest: None }
     }
 
     /// Learns from a whole series backwards, before it is scored forwards.
@@ -116,6 +118,7 @@ impl Scorer {
 
     /// Scores the next point, then learns from it. Points have to come in the order of time.
     pub fn push(&mut self, point: Point) -> Scored {
+        self.latest = Some(point);
         if let Engine::Warming(seen) = &mut self.engine {
             seen.push(point);
             if seen.len() >= WARM_UP_POINTS {
@@ -206,6 +209,12 @@ impl Scorer {
         judged
     }
 
+    /// The last point that was scored: what a run that goes on has seen already, and where a gap before its first point begins.
+    #[must_use]
+    pub fn latest(&self) -> Option<Point> {
+        self.latest
+    }
+
     /// What is known of the series so far.
     #[must_use]
     pub fn learnt(&self) -> Learnt {
@@ -233,8 +242,7 @@ impl Scorer {
     /// Everything that is needed to go on with the series in another run, at most 64 KiB.
     #[must_use]
     pub fn save(&self) -> Vec<u8> {
-        let mut to = Writer::default();
-        to.u32(STATE_MARK);
+        let mut to = Writer::begin();
         to.f64(self.forgiven);
         to.u32(u32::try_from(self.events.len()).unwrap_or(0));
         for (name, (count, mean)) in &self.events {
@@ -247,11 +255,7 @@ impl Scorer {
             Engine::Warming(seen) => {
                 to.u8(0);
                 to.u32(u32::try_from(seen.len()).unwrap_or(0));
-                for point in seen {
-                    to.i64(point.time_ms);
-                    to.f64(point.value);
-                    to.f64(point.total.unwrap_or(f64::NAN));
-                }
+                seen.iter().for_each(|point| save_point(*point, &mut to));
             }
             Engine::Calendar(grid, kind, calendar) => {
                 to.u8(1);
@@ -265,47 +269,55 @@ impl Scorer {
                 intraday.save(&mut to);
             }
         }
+        if let Some(latest) = self.latest {
+            to.addition(LATEST, |to| save_point(latest, to));
+        }
         to.finish()
     }
 
     /// Goes on where another scorer was saved. The options may be others than then.
     ///
     /// # Errors
-    /// When the bytes are no state of this version.
+    /// When the bytes are no state of this format, and what to do then.
     pub fn resume(options: Options, state: &[u8]) -> Result<Self, StateError> {
-        let mut from = Reader::new(state);
-        if from.u32()? != STATE_MARK {
-            return Err(StateError);
-        }
+        let mut from = Reader::begin(state)?;
         let forgiven = from.f64()?;
         let mut events = BTreeMap::new();
         for _ in 0..from.count(EVENTS_MAX)? {
             let length = from.count(EVENT_NAME_BYTES_MAX)?;
             let name = (0..length).map(|_| from.u8()).collect::<Result<Vec<_>, _>>()?;
             let seen = (from.f64()?, from.f64()?);
-            events.insert(String::from_utf8(name).map_err(|_| StateError)?, seen);
+            events.insert(String::from_utf8(name).map_err(|_| StateError::Damaged)?, seen);
         }
         let engine = match from.u8()? {
             0 => Engine::Warming(warming(&mut from)?),
             1 => {
-                let (grid, kind) = (Grid::load(&mut from)?, Kind::of_code(from.u8()?).ok_or(StateError)?);
+                let (grid, kind) = (Grid::load(&mut from)?, Kind::of_code(from.u8()?).ok_or(StateError::Damaged)?);
                 Engine::Calendar(grid, kind, Box::new(Calendar::load(&mut from)?))
             }
             2 => Engine::Intraday(Grid::load(&mut from)?, Box::new(Intraday::load(&mut from)?)),
-            _ => return Err(StateError),
+            _ => return Err(StateError::Damaged),
         };
-        from.end()?;
-        Ok(Self { options, engine, events, forgiven })
+        let mut additions = from.additions()?;
+        let latest = additions.get_mut(&LATEST).map(load_point).transpose()?;
+        Ok(Self { options, engine, events, forgiven, latest })
     }
 }
 
 fn warming(from: &mut Reader<'_>) -> Result<Vec<Point>, StateError> {
     let count = from.count(WARM_UP_POINTS)?;
-    let mut point = || -> Result<Point, StateError> {
-        let (time_ms, value, total) = (from.i64()?, from.f64()?, from.f64()?);
-        Ok(Point { time_ms, value, total: Some(total).filter(|total| !total.is_nan()) })
-    };
-    (0..count).map(|_| point()).collect()
+    (0..count).map(|_| load_point(from)).collect()
+}
+
+fn save_point(point: Point, to: &mut Writer) {
+    to.i64(point.time_ms);
+    to.f64(point.value);
+    to.f64(point.total.unwrap_or(f64::NAN));
+}
+
+fn load_point(from: &mut Reader<'_>) -> Result<Point, StateError> {
+    let (time_ms, value, total) = (from.i64()?, from.f64()?, from.f64()?);
+    Ok(Point { time_ms, value, total: Some(total).filter(|total| !total.is_nan()) })
 }
 
 fn finished(point: Point, judged: Judged) -> Scored {

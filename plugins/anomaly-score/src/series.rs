@@ -2,7 +2,7 @@
 
 use std::io::BufRead;
 
-use crate::time::{parse_ms, unix_ms_f64};
+use crate::time::{is_date, parse_ms, unix_ms_f64};
 
 /// One measurement.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,10 +30,12 @@ pub struct Series {
     pub points: Vec<Point>,
     /// For each row, as it was read: its place among the points, or nothing for a row without a value.
     pub rows: Vec<Option<usize>>,
+    /// Whether every time is a date: days of somebody's calendar already, which no time zone moves.
+    pub dates: bool,
 }
 
 impl Series {
-    fn new(read: Vec<Option<Point>>) -> Self {
+    fn new(read: Vec<Option<Point>>, dates: bool) -> Self {
         let mut order: Vec<(usize, Point)> = read.iter().enumerate().filter_map(|(row, point)| Some((row, (*point)?))).collect();
         order.sort_by_key(|(_, point)| point.time_ms);
         let mut rows = vec![None; read.len()];
@@ -42,7 +44,7 @@ impl Series {
                 *slot = Some(place);
             }
         }
-        Self { points: order.into_iter().map(|(_, point)| point).collect(), rows }
+        Self { points: order.into_iter().map(|(_, point)| point).collect(), rows, dates }
     }
 }
 
@@ -69,7 +71,7 @@ impl std::error::Error for SeriesError {}
 /// # Errors
 /// Which line is wrong and why.
 pub fn read_csv(from: impl BufRead) -> Result<Series, SeriesError> {
-    let mut read = Vec::new();
+    let (mut read, mut dates) = (Vec::new(), true);
     for (at, line) in from.lines().enumerate() {
         let number = at + 1;
         let line = line.map_err(|e| SeriesError(format!("line {number}: {e}")))?;
@@ -77,7 +79,7 @@ pub fn read_csv(from: impl BufRead) -> Result<Series, SeriesError> {
         if line.trim().is_empty() {
             continue;
         }
-        match parse_line(line) {
+        match parse_line(line, &mut dates) {
             Ok(row) => read.push(row),
             // A header names its columns: its second cell does not look like a measurement at all.
             Err(_) if number == 1 && is_header(line) => {}
@@ -89,7 +91,7 @@ pub fn read_csv(from: impl BufRead) -> Result<Series, SeriesError> {
             )));
         }
     }
-    Ok(Series::new(read))
+    Ok(Series::new(read, dates))
 }
 
 /// One measurement as JSON: time, value, and the denominator of a ratio where there is one.
@@ -110,7 +112,7 @@ pub fn read_pairs(pairs: &[Pair]) -> Result<Series, SeriesError> {
     if pairs.len() > POINTS_MAX {
         return Err(SeriesError(format!("series: {} points, and at most {POINTS_MAX} are taken", pairs.len())));
     }
-    let mut read = Vec::with_capacity(pairs.len());
+    let (mut read, mut dates) = (Vec::with_capacity(pairs.len()), true);
     for (at, pair) in pairs.iter().enumerate() {
         let (time, value, total) = match pair {
             Pair::Plain(time, value) => (time, *value, None),
@@ -125,12 +127,14 @@ pub fn read_pairs(pairs: &[Pair]) -> Result<Series, SeriesError> {
         for number in [value, total].into_iter().flatten() {
             check(number).map_err(|reason| SeriesError(format!("series[{at}]: {reason}")))?;
         }
+        dates &= time.as_str().is_some_and(is_date);
         read.push(value.map(|value| Point { time_ms, value, total }));
     }
-    Ok(Series::new(read))
+    Ok(Series::new(read, dates))
 }
 
-fn parse_line(line: &str) -> Result<Option<Point>, String> {
+/// The measurement of a line, if it has a value. Where its time is no date, not all of them are `dates`.
+fn parse_line(line: &str, dates: &mut bool) -> Result<Option<Point>, String> {
     let separator = if line.contains(';') && !line.contains(',') { ';' } else { ',' };
     let mut cells = line.split(separator).map(|cell| cell.trim().trim_matches('"').trim());
     let (Some(time), Some(value), total, None) = (cells.next(), cells.next(), cells.next(), cells.next()) else {
@@ -139,6 +143,7 @@ fn parse_line(line: &str) -> Result<Option<Point>, String> {
     let time_ms =
         parse_ms(time).ok_or_else(|| format!("{} is not a time (RFC 3339, a date, Unix seconds or milliseconds)", short(time)))?;
     let total = total.map_or(Ok(None), number)?;
+    *dates = *dates && is_date(time);
     Ok(number(value)?.map(|value| Point { time_ms, value, total }))
 }
 

@@ -25,6 +25,12 @@ pub(crate) fn parse_ms(text: &str) -> Option<i64> {
     Some(day * DAY_MS + parse_clock(clock)? - offset_ms)
 }
 
+/// Whether a text is a date without a time of day.
+pub(crate) fn is_date(text: &str) -> bool {
+    let text = text.trim();
+    compact_date(text).is_some() || (text.len() == 10 && parse_date(text).is_some())
+}
+
 /// From here on numbers are milliseconds, not seconds; ten digits are seconds until the year 2286, and thirteen are milliseconds from 2001 on.
 const MILLISECONDS_FROM: f64 = 1e11;
 /// From here on they are microseconds: sixteen digits are, until the year 5138.

@@ -31,7 +31,7 @@ pub(crate) fn unlike_others(count: usize, values: impl Iterator<Item = f64>) -> 
     means.iter_mut().for_each(|mean| *mean = *mean / unit * 1e3);
     // Windows overlap, so they are read where they lie instead of being laid out one by one.
     let windows = || means.windows(DIMENSIONS);
-    let bulk = Bulk::of_rows(DIMENSIONS, windows().count(), windows);
+    let bulk = Bulk::of_rows(DIMENSIONS, windows().count(), &[], windows);
     let mut white = vec![0.0; DIMENSIONS];
     let distance = |window: &[f64]| {
         bulk.whiten_row(window, &mut white);

@@ -25,6 +25,9 @@ pub(super) struct RunArgs {
     /// Where to put what the plugin writes; made if it is not there
     #[arg(long, value_name = "DIR")]
     output_dir: Option<PathBuf>,
+    /// Print this output of the plugin instead of the result
+    #[arg(long, value_name = "NAME", conflicts_with = "json")]
+    output: Option<String>,
     /// Where compiled code is kept, so that the next run of the same artifact starts at once; made if it is not there
     #[arg(long, value_name = "DIR")]
     cache_dir: Option<PathBuf>,
@@ -55,7 +58,8 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     if args.json {
         shown.print_json()?;
     } else {
-        shown.print();
+        let wanted = args.output.as_deref().filter(|_| report.outcome == Outcome::Succeeded);
+        shown.print(wanted.map(|name| output(name, &report)).transpose()?)?;
         if report.outcome != Outcome::Succeeded {
             for (capability, flag) in without_grant {
                 eprintln!("note      the plugin asks for {}, and no {flag} was given", capability.name());
@@ -63,6 +67,14 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(if report.outcome == Outcome::Succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What the plugin wrote under a name.
+fn output<'a>(name: &str, report: &'a Report) -> anyhow::Result<&'a [u8]> {
+    let named = report.outputs.iter().find(|output| output.name == name);
+    let names: Vec<&str> = report.outputs.iter().map(|output| output.name.as_str()).collect();
+    let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+    named.map(|output| output.bytes.as_ref()).with_context(|| format!("the plugin wrote no output {name:?}; it wrote {names}"))
 }
 
 fn write_outputs(folder: &Path, report: &Report) -> anyhow::Result<BTreeMap<String, PathBuf>> {

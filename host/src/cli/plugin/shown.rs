@@ -1,6 +1,7 @@
 //! How the end of a run is printed.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -95,13 +96,21 @@ impl<'a> Shown<'a> {
         Ok(())
     }
 
-    /// The result on stdout; the log, the outcome and the receipt on stderr.
-    pub(super) fn print(&self) {
+    /// The result on stdout, or an output that was wanted in its place; the log, the outcome and the receipt on stderr.
+    pub(super) fn print(&self, wanted: Option<&[u8]>) -> anyhow::Result<()> {
         for line in self.logs {
             let fields: String = line.fields.iter().map(|(name, value)| format!(" {name}={value}")).collect();
             eprintln!("{:<9} {}{fields}", format!("{:?}", line.level).to_lowercase(), line.message);
         }
-        if let Some(result) = self.result {
+        if let Some(output) = wanted {
+            // Whoever reads only the first lines of it closes the pipe, which is no failure.
+            match std::io::stdout().write_all(output) {
+                Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                    return Err(error).context("cannot write to standard output");
+                }
+                _ => {}
+            }
+        } else if let Some(result) = self.result {
             println!("{}", result.get());
         }
         eprintln!("outcome   {}", self.outcome);
@@ -120,6 +129,7 @@ impl<'a> Shown<'a> {
             eprintln!("child     {}{model}: {}", child.task_type, child.payload.get());
         }
         eprint!("{}", show::receipt_lines(&serde_json::to_value(&self.receipt).unwrap_or_default()));
+        Ok(())
     }
 }
 

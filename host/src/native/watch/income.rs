@@ -183,14 +183,20 @@ impl Money {
             time_zone: &plan.zone_name,
         };
         let shown = |minor: i64| self.amount(minor, currency);
-        let lasts = if episode.ongoing { "was not over on" } else { "was over after" };
+        let one_day = episode.onset == episode.end;
+        let lasts = match episode.ongoing {
+            true if one_day => "was not over that day".to_owned(),
+            true => format!("was not over on {}", episode.end),
+            false if one_day => "was over after that day".to_owned(),
+            false => format!("was over after {}", episode.end),
+        };
         Ok(Some(Observation {
             kind: FindingKind::new("watch.income")?,
             keys: self.keys(),
             severity: severity(episode),
             gross: currency.map(|currency| GrossValue { minor: value.abs_diff(expected), currency }),
             explanation: format!(
-                "On {} the {} was {}, where {} was expected ({} to {}); it began on {} and {lasts} {}.",
+                "On {} the {} was {}, where {} was expected ({} to {}); it began on {} and {lasts}.",
                 episode.peak,
                 self.shown(),
                 shown(value),
@@ -198,7 +204,6 @@ impl Money {
                 shown(low),
                 shown(high),
                 episode.onset,
-                episode.end,
             ),
             detail: serde_json::value::to_raw_value(&detail).ok(),
         }))
@@ -272,7 +277,7 @@ mod tests {
         let found = money.observation(&scored, &plan).expect("a valid kind").expect("a finding");
         assert_eq!(
             found.explanation,
-            "On 1970-01-30 the income in EUR was 200.00, where 1000.00 was expected (900.00 to 1100.00); it began on 1970-01-30 and was not over on 1970-01-30."
+            "On 1970-01-30 the income in EUR was 200.00, where 1000.00 was expected (900.00 to 1100.00); it began on 1970-01-30 and was not over that day."
         );
         let gross = found.gross.expect("a value");
         assert_eq!((gross.minor, gross.currency.code(), found.severity), (80_000, "eur", 77));

@@ -38,8 +38,11 @@ pub const TASK_TYPE: &str = "anomaly.watch";
 /// The task type of the plugin that scores.
 pub const SCORE_TASK_TYPE: &str = "anomaly.score";
 
-/// A series with fewer points that say something has no past to be compared with.
-const POINTS_MIN: usize = 24;
+/// A series of a lane with fewer points that say something has no past to be compared with: the scorer judges nothing within a day before it
+/// knows as many.
+const POINTS_MIN: usize = 32;
+/// The same for days of income.
+const DAYS_MIN: usize = 24;
 /// Series of one run; the rest are named as not looked at.
 const SERIES_MAX: usize = 4_000;
 /// Rows of figures of one run.
@@ -222,23 +225,23 @@ impl Run<'_> {
     ) -> Result<Option<Observation>, NativeFailure> {
         let asked = series::series(metric, buckets, self.plan);
         let name = || format!("{} of {}", metric.name(), subject.lane);
-        let Some(scored) = self.scored(&asked, name).await? else { return Ok(None) };
-        judge::observation(metric, subject, buckets, history, &scored, self.plan).map_err(invalid_name)
+        let Some(scored) = self.scored(&asked, POINTS_MIN, name).await? else { return Ok(None) };
+        judge::observation(metric, subject, buckets, history, &scored.without(metric.grain()), self.plan).map_err(invalid_name)
     }
 
     async fn money(&mut self, money: &Money, found: &mut Vec<Observation>) -> Result<(), NativeFailure> {
         if let Some(silence) = silence::silence(money.busy.iter().copied(), self.plan.to, self.plan.span_ms()) {
             found.push(money.stopped(&silence).map_err(invalid_name)?);
         }
-        if let Some(scored) = self.scored(&money.asked(), || money.shown()).await? {
+        if let Some(scored) = self.scored(&money.asked(), DAYS_MIN, || money.shown()).await? {
             found.extend(money.observation(&scored, &self.plan.income).map_err(invalid_name)?);
         }
         Ok(())
     }
 
     /// A series with its scores; nothing for one that is too short, that there is no room for, or that could not be scored.
-    async fn scored(&mut self, asked: &Asked, name: impl Fn() -> String) -> Result<Option<Scored>, NativeFailure> {
-        if asked.points.iter().filter(|point| point.1.is_some()).count() < POINTS_MIN {
+    async fn scored(&mut self, asked: &Asked, points_min: usize, name: impl Fn() -> String) -> Result<Option<Scored>, NativeFailure> {
+        if asked.points.iter().filter(|point| point.1.is_some()).count() < points_min {
             self.counts.too_short += 1;
             return Ok(None);
         }

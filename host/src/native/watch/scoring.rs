@@ -58,6 +58,18 @@ pub(super) struct Scored {
     pub(super) episodes: Vec<Episode>,
 }
 
+impl Scored {
+    /// The same for values to which so much was added before they were scored.
+    pub(super) fn without(mut self, grain: f64) -> Self {
+        for episode in &mut self.episodes {
+            for number in [&mut episode.value, &mut episode.expected, &mut episode.low, &mut episode.high] {
+                *number -= grain;
+            }
+        }
+        self
+    }
+}
+
 /// An episode. Value, expectation and band are those of its worst point.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Episode {

@@ -70,6 +70,10 @@ const SHARE_LOWER_BY: f64 = 0.03;
 /// And by this many cases over the whole episode: one failure among twenty may be the first in a month and is no incident.
 const CASES_LOWER_BY: f64 = 3.0;
 
+/// A mean run time, and a mean wait, has to differ by this much before it matters.
+const DURATION_BY_MS: f64 = 10.0;
+const QUEUE_WAIT_BY_MS: f64 = 1_000.0;
+
 impl Metric {
     pub(super) const ALL: [Self; 5] = [Self::SuccessRate, Self::Duration, Self::QueueWait, Self::Fuel, Self::Satisfaction];
 
@@ -100,6 +104,16 @@ impl Metric {
         }
     }
 
+    /// What no difference of about that size, or smaller, is worth. Lengths are scored by their logarithm, on which one millisecond and two are as
+    /// far apart as one hour and two, and means of a few milliseconds never rest: so this much is added to each before it is scored.
+    pub(super) fn grain(self) -> f64 {
+        match self {
+            Self::Duration => DURATION_BY_MS,
+            Self::QueueWait => QUEUE_WAIT_BY_MS,
+            Self::SuccessRate | Self::Satisfaction | Self::Fuel => 0.0,
+        }
+    }
+
     /// Of a ratio: the cases that count and all cases. Of a mean: the sum and how many it is the mean of.
     pub(super) fn parts(self, sums: &Sums) -> (u64, u64) {
         match self {
@@ -117,7 +131,7 @@ impl Metric {
         let value = (count > 0).then(|| sum as f64 / count as f64);
         match self.kind() {
             Kind::Ratio => Point(at, value, Some(count as f64)),
-            Kind::Duration => Point(at, value.filter(|_| count >= min_attempts), None),
+            Kind::Duration => Point(at, value.filter(|_| count >= min_attempts).map(|value| value + self.grain()), None),
         }
     }
 
@@ -129,8 +143,8 @@ impl Metric {
                 let (good, all) = self.parts(whole);
                 by >= SHARE_LOWER_BY && expected * all as f64 - good as f64 >= CASES_LOWER_BY
             }
-            Self::Duration => by >= 10.0 && by >= 0.25 * expected,
-            Self::QueueWait => by >= 1_000.0 && by >= 0.5 * expected,
+            Self::Duration => by >= DURATION_BY_MS && by >= 0.25 * expected,
+            Self::QueueWait => by >= QUEUE_WAIT_BY_MS && by >= 0.5 * expected,
             Self::Fuel => by >= 0.1 * expected,
         }
     }
@@ -229,7 +243,7 @@ mod tests {
         let history = lanes.values().next().expect("a lane");
         let rate = [Point(0, Some(0.4), Some(20.0)), Point(100, None, Some(0.0)), Point(200, Some(1.0), Some(4.0))];
         assert_eq!(values(Metric::SuccessRate, history, 5), rate, "a ratio of few is told to be one");
-        assert_eq!(values(Metric::Duration, history, 4)[0], Point(0, Some(4.0), None));
+        assert_eq!(values(Metric::Duration, history, 4)[0], Point(0, Some(14.0), None), "four milliseconds and the grain");
         assert_eq!(values(Metric::Duration, history, 5)[2], Point(200, None, None), "too few attempts for a mean");
         assert_eq!(values(Metric::Satisfaction, history, 5), [Point(200, Some(0.75), Some(4.0))], "from the first rating on");
         let names = |from, to| history.versions(UnixMs(from), UnixMs(to)).iter().map(|(_, version)| version.as_str()).collect::<Vec<_>>();

@@ -29,6 +29,9 @@ const TIME_NAMES: [&str; 16] = [
 /// What a third column with denominators is called. Any other third column is passed over.
 const TOTAL_NAMES: [&str; 5] = ["total", "totals", "denominator", "n", "attempts"];
 
+/// How people write that there is no number.
+const GAPS: [&str; 9] = ["nan", "na", "n/a", "#n/a", "null", "none", "inf", "-inf", "?"];
+
 /// The lines of a file that are not empty.
 pub(crate) fn lines(bytes: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(bytes);
@@ -104,7 +107,9 @@ pub(crate) fn series(lines: &[String]) -> String {
 /// A table as the library reads it: a line for each row of the file.
 pub(crate) fn table(lines: &[String]) -> String {
     let header = lines.first().map(|line| cells(line)).unwrap_or_default();
-    let has_header = header.iter().any(|cell| number(cell).is_none());
+    // A first line with a number is a row, and one with a gap too; the name of a column may be left out, as that of row numbers often is.
+    let gap = |cell: &&str| GAPS.iter().any(|gap| cell.eq_ignore_ascii_case(gap));
+    let has_header = header.iter().any(|cell| !cell.is_empty()) && header.iter().all(|cell| number(cell).is_none() && !gap(cell));
     let names: Vec<String> = (0..header.len()).map(|at| format!("c{at}")).collect();
     let mut text = format!("{}\n", names.join(","));
     for line in lines.get(usize::from(has_header)..).unwrap_or_default() {

@@ -250,6 +250,8 @@ mod tests {
         table("plain", &format!("f0,f1,f2\n{cells}"), 60);
         table("marked", &format!("\u{feff}f0,f1,f2\r\n{}", cells.replace('\n', "\r\n")), 60);
         table("names", &format!("id,f1,f2\n{}", body(60, |at, _, value| format!("row {at},{value},{at}\n"))), 60);
+        table("row numbers", ",f1,f2\n0,1,2\n1,3,4\n2,5,6\n", 3);
+        table("a gap first", "1,nan\n2,3\n4,5\n", 3);
         table("odd cells", "f0,f1,f2\n1,inf,\n1e300,x,3\n\n2,2\n1,2,3,4\n", 4);
         for rows in 0..5 {
             table("short", &format!("f0,f1\n{}", "1,2\n".repeat(rows)), rows);

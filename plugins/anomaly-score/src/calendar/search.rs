@@ -96,10 +96,10 @@ impl Search {
         let mut met = || -> Result<Met, StateError> {
             let place = Place {
                 index: from.i64()?,
-                cycle: usize::try_from(from.u32()?).map_err(|_| StateError)?,
+                cycle: usize::try_from(from.u32()?).map_err(|_| StateError::Damaged)?,
                 month_day: Some(from.u8()?).filter(|day| *day != u8::MAX).map(usize::from),
             };
-            let heed = Heed::of_code(from.u8()?).ok_or(StateError)?;
+            let heed = Heed::of_code(from.u8()?).ok_or(StateError::Damaged)?;
             let (value, total) = (from.f64()?, Some(from.f64()?).filter(|total| !total.is_nan()));
             let day = Day { place, value, total, heed, known_effect: from.f64()? };
             Ok(Met { day, off: from.f64()?, z: from.f64()? })

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use taskwarden_plugin::Failure;
 
-use crate::time::{DAY_MS, parse_ms};
+use crate::time::{DAY_MS, is_date, parse_ms};
 use crate::{ALERT_SCORE, Direction, Kind, Mode, Note, Options, Pair, Span, Zone};
 
 /// The payload of `anomaly.score`.
@@ -132,16 +132,17 @@ pub(crate) fn read<T: DeserializeOwned>(payload: serde_json::Value) -> Result<T,
 
 impl SeriesRequest {
     /// The moment up to which rows should have come, if it was said.
-    pub(crate) fn until_ms(&self) -> Result<Option<i64>, Failure> {
+    pub(crate) fn until_ms(&self, zone: &Zone) -> Result<Option<i64>, Failure> {
         let Some(text) = &self.until else { return Ok(None) };
-        let until_ms = parse_ms(text).ok_or_else(|| Failure::invalid(format!("until: {text:?} is not a date or a time")))?;
+        let (until_ms, _) = moment("until", text, zone)?;
         if self.missing == Missing::Ignore {
             return Err(Failure::invalid("until without missing: say what steps without a row mean, zero or previous"));
         }
         Ok(Some(until_ms))
     }
 
-    pub(crate) fn options(&self) -> Result<Options, Failure> {
+    /// What the library is told. A series of dates is one of days as they are: no time zone moves them.
+    pub(crate) fn options(&self, of_dates: bool) -> Result<Options, Failure> {
         let alert_score = self.alert_score.unwrap_or(ALERT_SCORE);
         within("alert_score", alert_score, 0.5, 12.0, "such as 1.5, or 3 for less alerts")?;
         for (name, least) in [("min_effect", self.min_effect), ("min_effect_share", self.min_effect_share), ("min_volume", self.min_volume)]
@@ -153,10 +154,14 @@ impl SeriesRequest {
         }
         let zone = match &self.time_zone {
             Some(text) => Zone::parse(text).ok_or_else(|| {
-                Failure::invalid(format!("time_zone {text:?} is not a POSIX time zone such as CET-1CEST,M3.5.0,M10.5.0/3"))
+                Failure::invalid(format!(
+                    "time_zone {text:?} is not a POSIX time zone such as CET-1CEST,M3.5.0,M10.5.0/3 (names such as Europe/Berlin are not known \
+                     here; the last line of the file of that name in a system's zoneinfo folder is the POSIX time zone)"
+                ))
             })?,
             None => Zone::default(),
         };
+        let zone = if of_dates { Zone::default() } else { zone };
         let mut spans = Vec::with_capacity(self.labels.len() + self.events.len());
         for label in &self.labels {
             let note = if label.label == Verdict::Anomaly { Note::Incident } else { Note::Normal };
@@ -184,17 +189,19 @@ impl SeriesRequest {
     }
 }
 
-/// A date stands for its whole day, on the clocks of the series.
+/// A moment, and whether it is that at which a date begins on the clocks of the series.
+fn moment(field: &str, text: &str, zone: &Zone) -> Result<(i64, bool), Failure> {
+    let parsed = parse_ms(text).ok_or_else(|| Failure::invalid(format!("{field}: {text:?} is not a date or a time")))?;
+    let is_date = is_date(text);
+    // What the clocks show for this moment, the other way round: close enough, as a date begins far from where clocks change.
+    let shift = if is_date { zone.local_ms(parsed).saturating_sub(parsed) } else { 0 };
+    Ok((parsed.saturating_sub(shift), is_date))
+}
+
+/// A date stands for its whole day.
 fn span(field: &str, from: &str, to: Option<&str>, zone: &Zone, note: Note) -> Result<Span, Failure> {
-    let moment = |text: &str| -> Result<(i64, bool), Failure> {
-        let parsed = parse_ms(text).ok_or_else(|| Failure::invalid(format!("{field}: {text:?} is not a date or a time")))?;
-        let is_date = text.trim().len() == 10;
-        // What the clocks show for this moment, the other way round: close enough, as a date begins far from where clocks change.
-        let shift = if is_date { zone.local_ms(parsed).saturating_sub(parsed) } else { 0 };
-        Ok((parsed.saturating_sub(shift), is_date))
-    };
-    let (from_ms, _) = moment(from)?;
-    let (last_ms, is_date) = moment(to.unwrap_or(from))?;
+    let (from_ms, _) = moment(field, from, zone)?;
+    let (last_ms, is_date) = moment(field, to.unwrap_or(from), zone)?;
     let to_ms = last_ms.saturating_add(if is_date { DAY_MS } else { 1 });
     if to_ms <= from_ms {
         return Err(Failure::invalid(format!("{field}: {} is before {from}", to.unwrap_or(from))));

@@ -80,8 +80,61 @@ fn a_state_carries_a_series_from_task_to_task() {
         assert_eq!(at_once["scores"].as_array().map(|all| &all[1000..]), rest["scores"].as_array().map(Vec::as_slice));
         assert_eq!((&rest["model"]["continued"], &rest["episodes"][0]["peak"]), (&json!(true), &json!(show(1150 * step))));
     }
-    let wrong = HostDouble::new().input("series", "1,1\n").input("state", "nonsense").run::<AnomalyScore>();
-    assert!(matches!(wrong.result, Err(Failure::Invalid(why)) if why.contains("state")));
+}
+
+#[test]
+fn a_state_that_cannot_be_read_says_what_to_do() {
+    let told = |state: &[u8]| match HostDouble::new().input("series", "1,1\n").input("state", state).run::<AnomalyScore>().result {
+        Err(Failure::Invalid(why)) => why,
+        other => panic!("{other:?}"),
+    };
+    let good = HostDouble::new().payload(WHOLE).input("series", daily_csv(40, steady)).run::<AnomalyScore>().outputs["state"].bytes.clone();
+    assert!(told(b"nonsense").contains("not a state") && told(b"").contains("leave it out"));
+    let mut older = good.clone();
+    older[0] = b'3';
+    assert!(told(&older).contains("has format 3, and this version reads format 4: run once without it"), "{}", told(&older));
+    assert!(told(&good[..good.len() / 2]).contains("cut off"), "{}", told(&good[..good.len() / 2]));
+}
+
+#[test]
+fn rows_that_a_state_has_seen_are_passed_over_and_gaps_between_runs_are_gaps() {
+    let csv = daily_csv(90, |day| if (85..87).contains(&day) { 0.0 } else { steady(day) });
+    let lines: Vec<&str> = csv.lines().collect();
+    let run = |lines: &[&str], state: Option<&[u8]>, payload: &str| {
+        let host = HostDouble::new().payload(payload).input("series", format!("{}\n", lines.join("\n")));
+        state.into_iter().fold(host, |host, state| host.input("state", state)).run::<AnomalyScore>()
+    };
+    let first = run(&lines[..81], None, WHOLE);
+    let state = first.outputs["state"].bytes.as_slice();
+    let (next, weeks) = (run(&lines[81..], Some(state), WHOLE), run(&lines[40..], Some(state), WHOLE));
+    let (told, overlapping) = (next.json().expect("succeeds"), weeks.json().expect("succeeds"));
+    assert_eq!((&overlapping["already_seen"], &told["already_seen"]), (&json!(41), &serde_json::Value::Null));
+    assert_eq!((&told["scores"], &told["episodes"]), (&overlapping["scores"], &overlapping["episodes"]));
+    assert_eq!(next.outputs["state"].bytes, weeks.outputs["state"].bytes);
+    let scores = String::from_utf8(weeks.outputs["scores.csv"].bytes.clone()).expect("text");
+    assert_eq!((scores.lines().nth(1), scores.lines().count()), (Some(",,0,0,,,,0,0"), 52), "a line for each row that was sent");
+    // The same two days without rows, between what two runs are given, and one row alone shows no step.
+    let zero = r#"{"missing": "zero", "last_point_partial": false}"#;
+    let before = run(&lines[..86], None, zero);
+    let after = run(&lines[88..89], Some(&before.outputs["state"].bytes), zero).json().expect("succeeds");
+    assert_eq!((&after["points"], &after["episodes"][0]["type"]), (&json!(3), &json!("outage")), "{after}");
+}
+
+#[test]
+fn days_of_a_calendar_stay_where_they_are_in_every_time_zone() {
+    let csv = daily_csv(90, |day| if day == 70 { 3.0 * steady(day) } else { steady(day) });
+    let ran = |zone: &str, event: &str| {
+        let payload =
+            format!(r#"{{"last_point_partial": false, "time_zone": "{zone}", "events": [{{"from": "{event}", "effect": "ignore"}}]}}"#);
+        HostDouble::new().payload(payload).input("series", &csv).run::<AnomalyScore>().json().expect("succeeds")
+    };
+    for event in ["1970-03-12", "1970/03/12", "19700312"] {
+        let utc = ran("UTC0", event);
+        assert_eq!(utc["episodes"], json!([]), "{event}");
+        for zone in ["EST5EDT,M3.2.0,M11.1.0", "CET-1CEST,M3.5.0,M10.5.0/3", "NZST-12"] {
+            assert_eq!(ran(zone, event)["scores"], utc["scores"], "{zone} {event}");
+        }
+    }
 }
 
 #[test]

@@ -107,9 +107,9 @@ impl Lens {
     pub(crate) fn load(from: &mut Reader<'_>) -> Result<Self, StateError> {
         match from.u8()? {
             0 => Ok(Self::Plain),
-            1 => Ok(Self::Even(Kind::of_code(from.u8()?).ok_or(StateError)?, Scale::load(from)?)),
+            1 => Ok(Self::Even(Kind::of_code(from.u8()?).ok_or(StateError::Damaged)?, Scale::load(from)?)),
             2 => Ok(Self::Share { hits: from.f64()?, cases: from.f64()? }),
-            _ => Err(StateError),
+            _ => Err(StateError::Damaged),
         }
     }
 }

@@ -42,6 +42,8 @@ const CALENDAR_WEIGHT: f64 = 2.0;
 const BAND_SCORE: f64 = 2.0;
 /// How far off the edge of the band is, in the unit in which deviations are told: that of a normal standard deviation.
 const BAND_DEVIATION: f64 = 2.6;
+/// Nothing is further off than this: where nothing ever moved, the first move is infinitely far, and infinities cannot be added up.
+const DEVIATION_MAX: f64 = 1e6;
 /// The rise and fall of what was unusual lately: a mean that forgets by a factor of e over this many points.
 const LATELY_POINTS: f64 = 48.0;
 /// From the sum of the answers to −log10 of the share of points that have as large a one: measured on the development half of the
@@ -159,7 +161,7 @@ impl Intraday {
             low: expected + origin - width,
             high: expected + origin + width,
             score: interpolate(&CALIBRATION, sum),
-            deviation: if width > 0.0 { BAND_DEVIATION * (y - expected) / width } else { 0.0 },
+            deviation: if width > 0.0 { (BAND_DEVIATION * (y - expected) / width).clamp(-DEVIATION_MAX, DEVIATION_MAX) } else { 0.0 },
             lately: self.lately,
             evidence: sum,
             ratio: sum / verdict.boundary,

@@ -108,7 +108,7 @@ impl Slots {
     pub(crate) fn load(from: &mut Reader<'_>) -> Result<Self, StateError> {
         let (a_day, latest) = (from.i64()?, from.i64()?);
         if !(1..=SLOTS_A_DAY_MAX).contains(&a_day) {
-            return Err(StateError);
+            return Err(StateError::Damaged);
         }
         let mut slots = Self::with(a_day);
         slots.latest = (latest != i64::MIN).then_some(latest.clamp(-(1 << 60), 1 << 60));

@@ -17,7 +17,7 @@ const MIDDLE: i64 = 160;
 /// The share of the history that lies in the tail.
 const TAIL_SHARE: f64 = 0.02;
 /// Before this many values nothing is rare.
-const WARM_UP: f64 = 50.0;
+const WARM_UP: f64 = 32.0;
 /// From here on the past counts half, again and again: about the last ten thousand values matter.
 const HISTORY: f64 = 16_000.0;
 /// The tail is looked at again after so many values; in the beginning after each.
@@ -228,10 +228,10 @@ mod tests {
     fn a_saved_tail_goes_on_with_the_same_bits() {
         let mut tail = filled(3.0);
         tail.score(7.0);
-        let mut to = Writer::default();
+        let mut to = Writer::begin();
         tail.save(&mut to);
         let bytes = to.finish();
-        let mut back = Tail::load(&mut Reader::new(&bytes)).expect("read back");
+        let mut back = Tail::load(&mut Reader::begin(&bytes).expect("a state")).expect("read back");
         for value in [0.0, 1.0, 30.0, 2.0, 90.0] {
             assert_eq!(tail.score(value).to_bits(), back.score(value).to_bits());
         }

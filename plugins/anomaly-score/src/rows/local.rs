@@ -2,6 +2,7 @@
 //! local outliers", SIGMOD 2000). One means as dense as the neighbours.
 
 use crate::matrix::{Matrix, Neighbour};
+use crate::stats::median;
 
 /// Neighbours of the reference points, and how dense it is around each.
 pub(crate) struct Local<'a> {
@@ -9,6 +10,8 @@ pub(crate) struct Local<'a> {
     count: usize,
     neighbours: Vec<Neighbour>,
     reach: Vec<f64>,
+    /// No point is closer to another than this. Among whole numbers many points are one, and nothing is thin beside what is infinitely dense.
+    grain: f64,
     density: Vec<f64>,
 }
 
@@ -23,8 +26,11 @@ impl<'a> Local<'a> {
             reach.push(found.last().map_or(0.0, |neighbour| neighbour.0));
             neighbours.extend_from_slice(&found);
         }
-        let density = neighbours.chunks(count).map(|around| density(around, &reach)).collect();
-        Self { among, count, neighbours, reach, density }
+        let apart =
+            neighbours.chunks(count).filter_map(|around| around.iter().map(|(distance, _)| *distance).find(|distance| *distance > 0.0));
+        let grain = median(&mut apart.collect::<Vec<_>>());
+        let density = neighbours.chunks(count).map(|around| density(around, &reach, grain)).collect();
+        Self { among, count, neighbours, reach, grain, density }
     }
 
     /// The neighbours of a point: of one of the reference points they are known, of another they are looked for.
@@ -39,12 +45,12 @@ impl<'a> Local<'a> {
     /// The factor of a point with these neighbours.
     pub(crate) fn factor(&self, around: &[Neighbour]) -> f64 {
         let densities: f64 = around.iter().filter_map(|(_, at)| self.density.get(*at as usize)).sum();
-        densities / around.len().max(1) as f64 / density(around, &self.reach)
+        densities / around.len().max(1) as f64 / density(around, &self.reach, self.grain)
     }
 }
 
-fn density(neighbours: &[Neighbour], reach: &[f64]) -> f64 {
-    let sum: f64 = neighbours.iter().map(|(distance, at)| distance.max(reach.get(*at as usize).copied().unwrap_or(0.0))).sum();
+fn density(neighbours: &[Neighbour], reach: &[f64], grain: f64) -> f64 {
+    let sum: f64 = neighbours.iter().map(|(distance, at)| distance.max(reach.get(*at as usize).copied().unwrap_or(0.0)).max(grain)).sum();
     1.0 / (sum / neighbours.len().max(1) as f64 + 1e-9)
 }
 

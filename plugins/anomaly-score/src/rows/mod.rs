@@ -15,7 +15,7 @@ pub use table::{CELLS_MAX, COLUMNS_MAX, Table};
 
 use crate::math::ln;
 use crate::matrix::{Bulk, Matrix, Neighbour};
-use crate::stats::{MAD_TO_SIGMA, median, quantile, rarities};
+use crate::stats::{median, quantile, rarities};
 use local::Local;
 
 /// With more rows than this, every row is compared with so many of them.
@@ -27,8 +27,12 @@ const NEAR_MAX: usize = 40;
 /// The share of rows that are taken for the bulk.
 const BULK_SHARE: f64 = 0.8;
 const BULK_ROUNDS: usize = 3;
-/// A row alerts if the logarithm of its local outlier factor is this many standard deviations out.
-const ALERT_DEVIATIONS: f64 = 5.0;
+/// Of the rows that alert, so many may be no news: the rate of false discoveries.
+const FALSE_SHARE: f64 = 0.25;
+/// The shares of rows, with the lowest local outlier factors, at whose ends the tail of ordinary rows is measured.
+const TAIL: (f64, f64) = (0.75, 0.9);
+/// The tail of ordinary rows is taken for no steeper than this, in logarithms of the factor: on a grid of whole numbers most rows differ by nothing.
+const LEAST_UNIT: f64 = 0.1;
 /// So many rows that do not alert tell how close rows of one group are.
 const BULK_SAMPLE: usize = 500;
 /// Rows of one kind are as close together as this share of all rows is to their nearest, ...
@@ -86,7 +90,8 @@ pub fn score_rows(table: &Table) -> Vec<RowScore> {
     let plain = scale::scaled(table);
     let references = references(count);
     let neighbours = (references.len() / 4).clamp(NEIGHBOURS.0, NEIGHBOURS.1);
-    let white = whitened(&plain, &references, neighbours.min(NEAR_MAX));
+    let least = scale::least_variances(table);
+    let white = whitened(&plain, &least, &references, neighbours.min(NEAR_MAX));
 
     let (white_among, plain_among) = (white.select(&references), plain.select(&references));
     let local = Local::new(&white_among, neighbours);
@@ -112,14 +117,15 @@ fn references(count: usize) -> Vec<u32> {
     (0..taken).filter_map(|at| u32::try_from(at * count / taken).ok()).collect()
 }
 
-fn whitened(plain: &Matrix, references: &[u32], near: usize) -> Matrix {
+/// `least` is what each column varies by at least.
+fn whitened(plain: &Matrix, least: &[f64], references: &[u32], near: usize) -> Matrix {
     let mut white = plain.clone();
     for _ in 0..BULK_ROUNDS {
         let sample = white.select(references);
         let reach = sample.reach(near);
         let limit = quantile(&mut reach.clone(), BULK_SHARE);
         let kept: Vec<u32> = references.iter().zip(&reach).filter(|(_, reach)| **reach <= limit).map(|(at, _)| *at).collect();
-        white = Bulk::of(plain, &kept).whiten(plain);
+        white = Bulk::of_at_least(plain, &kept, least).whiten(plain);
     }
     white
 }
@@ -155,7 +161,9 @@ impl View<'_> {
         let mut order: Vec<usize> = (0..scores.len()).collect();
         let score = |at: usize| scores.get(at).copied().unwrap_or(0.0);
         order.sort_by(|a, b| score(*b).total_cmp(&score(*a)));
-        let boundary = order.get(alerts).map_or(f64::INFINITY, |at| score(*at)).max(f64::MIN_POSITIVE);
+        // Half way between the last row that alerts and the first that does not.
+        let at_rank = |rank: usize| order.get(rank).map_or(0.0, |at| score(*at));
+        let boundary = ((at_rank(alerts.saturating_sub(1)) + at_rank(alerts)) / 2.0).max(f64::MIN_POSITIVE);
         let severity = |score: f64| if alerts == 0 { 49.0 * score / (1.0 + score) } else { 100.0 * score / (score + boundary) };
         let mut found: Vec<RowScore> = scores
             .iter()
@@ -168,6 +176,8 @@ impl View<'_> {
                 cluster,
             })
             .collect();
+        // Rows that score the same alert together.
+        let alerts = order.partition_point(|at| severity(score(*at)) >= 50.0);
         let (alerting, others) = order.split_at(alerts);
         let rows = |order: &[usize]| order.iter().filter_map(|at| u32::try_from(*at).ok()).collect::<Vec<_>>();
         // How close rows of one group are: about as close as those of the bulk.
@@ -245,12 +255,19 @@ impl View<'_> {
     }
 }
 
-/// How many rows have a local outlier factor that the others do not lead one to expect.
+/// How many rows have a local outlier factor that the others do not lead one to expect. Beyond the nine tenths of lowest factors the tail of their
+/// logarithms is taken to go on as it came, exponentially; the boundary is the lowest one at which at most [`FALSE_SHARE`] of the rows beyond it are
+/// what chance makes of so many (Benjamini and Hochberg, "Controlling the false discovery rate", JRSS B 1995).
 fn standing_apart(apart: &[f64]) -> usize {
-    let logs: Vec<f64> = apart.iter().map(|factor| ln(factor.max(1e-12))).collect();
-    let middle = median(&mut logs.clone());
-    let unit = median(&mut logs.iter().map(|log| (log - middle).abs()).collect::<Vec<_>>()) * MAD_TO_SIGMA;
-    logs.iter().filter(|log| *log - middle > ALERT_DEVIATIONS * unit.max(1e-9)).count()
+    let mut logs: Vec<f64> = apart.iter().map(|factor| ln(factor.max(1e-12))).collect();
+    let (inner, outer) = (quantile(&mut logs, TAIL.0), quantile(&mut logs, TAIL.1));
+    let unit = ((outer - inner) / ln((1.0 - TAIL.0) / (1.0 - TAIL.1))).max(LEAST_UNIT);
+    logs.sort_unstable_by(|one, other| other.total_cmp(one));
+    // −ln of the share of ordinary rows that are as far out, against −ln of the share of false discoveries that are allowed.
+    let beyond = |log: f64| (log - outer) / unit - ln(1.0 - TAIL.1);
+    let allowed = |rank: usize| ln(logs.len() as f64) - ln(FALSE_SHARE * rank as f64);
+    let far = |rank: usize| logs.get(rank - 1).is_some_and(|log| *log > outer && beyond(*log) >= allowed(rank));
+    (1..=logs.len()).rev().find(|rank| far(*rank)).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -327,6 +344,30 @@ mod tests {
         let kind = |at: usize| found[at].cluster;
         assert_eq!((kind(1), kind(5), kind(7), kind(40), kind(100)), (Some(0), Some(1), Some(2), Some(2), None));
         assert_eq!(found.iter().filter(|row| row.cluster == Some(2)).count(), 12);
+    }
+
+    #[test]
+    fn ordinary_rows_hardly_alert_and_few_whole_numbers_do_not_change_that() {
+        // Two even columns, and one of how often something happened: none, one, two, three, seldom more.
+        let happened = |share: f64, of: i64| {
+            f64::from((0..5u8).map(|dice| u8::from(crate::dice::even(of * 9 + i64::from(dice)) < share - 0.5)).sum::<u8>())
+        };
+        for share in [0.0, 0.06, 0.2] {
+            let rows = (0..1200i64).flat_map(|at| {
+                let ms = 100.0 * crate::math::exp(0.3 * noise(at * 7)) * if at == 700 { 12.0 } else { 1.0 };
+                [ms, 20.0 + noise(at * 7 + 3), happened(share, at)]
+            });
+            let found = score_rows(&Table { columns: ["ms", "load", "retries"].map(str::to_owned).to_vec(), cells: rows.collect() });
+            let alerts = found.iter().filter(|row| row.severity >= 50.0).count();
+            assert!(found[700].severity > 50.0 && found[700].reasons[0].column == "ms", "{share}: {:?}", found[700]);
+            assert!(alerts <= 6, "{share}: {alerts}");
+            assert!(found.iter().all(|row| (row.severity >= 50.0) != row.reasons.is_empty()), "what alerts says why");
+        }
+        // Nothing but small whole numbers: many rows are the same row.
+        let rows = (0..1200i64).flat_map(|at| [happened(0.3, at), if at == 700 { 14.0 } else { happened(0.1, at + 5_000) }]);
+        let found = score_rows(&Table { columns: ["a", "b"].map(str::to_owned).to_vec(), cells: rows.collect() });
+        let alerts = found.iter().filter(|row| row.severity >= 50.0).count();
+        assert!(found[700].severity > 50.0 && alerts <= 36, "{alerts}");
     }
 
     #[test]

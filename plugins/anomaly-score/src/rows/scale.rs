@@ -16,6 +16,22 @@ const ZERO_SHARE: f64 = 0.01;
 /// A median deviation smaller than this share of the standard deviation says that most values are the same.
 const MAD_SHARE_MIN: f64 = 0.1;
 
+/// No column is taken to vary by less than this within the bulk, as a variance in its own units, ...
+const LEAST_VARIANCE: f64 = 0.25;
+/// ... and no column of few different values: where nearly all rows have none, one is unusual, and not beyond all measure.
+const LEAST_VARIANCE_FEW: f64 = 1.0;
+
+/// What each column varies by at least, in the units of [`scaled`].
+pub(crate) fn least_variances(table: &Table) -> Vec<f64> {
+    let least = |at: usize| {
+        let mut column = table.column(at);
+        column.sort_unstable_by(f64::total_cmp);
+        column.dedup();
+        if column.len() < DIFFERENT_MIN { LEAST_VARIANCE_FEW } else { LEAST_VARIANCE }
+    };
+    (0..table.columns.len()).map(least).collect()
+}
+
 pub(crate) fn scaled(table: &Table) -> Matrix {
     let width = table.columns.len();
     let mut cells = vec![0.0; table.cells.len()];
