@@ -36,7 +36,7 @@ const PAYOUTS_MAX: u32 = 1000;
 const UNREADABLE_AGAIN: Duration = Duration::from_secs(24 * 3600);
 
 /// Where an object is asked for, by its kind as Stripe says it.
-const PATHS: [(&str, &str); 13] = [
+const PATHS: [(&str, &str); 14] = [
     ("application_fee", "/v1/application_fees"),
     ("balance_transaction", "/v1/balance_transactions"),
     ("charge", "/v1/charges"),
@@ -48,6 +48,7 @@ const PATHS: [(&str, &str); 13] = [
     ("payout", "/v1/payouts"),
     ("radar.early_fraud_warning", "/v1/radar/early_fraud_warnings"),
     ("refund", "/v1/refunds"),
+    ("reporting.report_run", "/v1/reporting/report_runs"),
     ("topup", "/v1/topups"),
     ("transfer", "/v1/transfers"),
 ];
@@ -78,12 +79,25 @@ struct Done {
     events: u64,
     /// Objects that were fetched because they were in doubt or only named.
     fetched: u64,
-    /// Objects that Stripe does not have.
+    /// Objects that Stripe does not have, or has no longer.
     missing: u64,
     /// Objects that could not be read.
     unreadable: u64,
     /// Payouts that are overdue, and are so after asking, by id.
     payouts_overdue: Vec<String>,
+}
+
+/// What came of asking for an object.
+enum Fetched {
+    Read,
+    Unreadable,
+    Deleted,
+}
+
+#[derive(Deserialize)]
+struct Deleted {
+    #[serde(default)]
+    deleted: bool,
 }
 
 #[derive(Deserialize)]
@@ -154,7 +168,7 @@ impl StripeRepair {
             Verdict::Accepted
         };
         if verdict == Verdict::Accepted {
-            match told(event) {
+            match told(event, &self.settings.order_key) {
                 Ok(told) => {
                     keep(self.store.as_ref(), event, told, now).await?;
                 }
@@ -186,13 +200,17 @@ impl StripeRepair {
                 continue;
             };
             match self.fetch(path, &one.object, &one.id).await {
-                Ok(true) => {
+                Ok(Fetched::Read) => {
                     done.fetched += 1;
                     self.settle(one, true).await?;
                 }
-                Ok(false) => {
+                Ok(Fetched::Unreadable) => {
                     done.unreadable += 1;
                     self.settle(one, false).await?;
+                }
+                Ok(Fetched::Deleted) => {
+                    done.missing += 1;
+                    self.settle(one, true).await?;
                 }
                 Err(SyncError::Api(error)) if error.is_missing() => {
                     done.missing += 1;
@@ -208,8 +226,7 @@ impl StripeRepair {
         Ok(self.store.settle_stripe_wanted(vec![wanted], again_at).await?)
     }
 
-    /// Whether what was fetched could be read.
-    async fn fetch(&self, path: &str, object: &str, id: &str) -> Result<bool, SyncError> {
+    async fn fetch(&self, path: &str, object: &str, id: &str) -> Result<Fetched, SyncError> {
         let expand: &[(&str, &str)] = if object == BALANCE_TRANSACTION { &[("expand[]", "source")] } else { &[] };
         let path = format!("{path}/{id}");
         let text = self.api.get(&path, expand).await?;
@@ -226,16 +243,20 @@ impl StripeRepair {
                 Err(reason) => batch.quarantined.push(Quarantined::new(1, reason, &text)),
             }
             self.store.merge_ledger(batch, now).await?;
-            return Ok(readable);
+            return Ok(if readable { Fetched::Read } else { Fetched::Unreadable });
         }
-        match fetched(owner, &text, now.0.div_euclid(1000)) {
+        // What was deleted is answered by its id and this word, without anything else that it had.
+        if serde_json::from_str::<Deleted>(&text).is_ok_and(|answer| answer.deleted) {
+            return Ok(Fetched::Deleted);
+        }
+        match fetched(owner, &text, now.0.div_euclid(1000), &self.settings.order_key) {
             Ok(seen) => {
                 self.store.apply_stripe(seen, Vec::new(), now).await?;
-                Ok(true)
+                Ok(Fetched::Read)
             }
             Err(error) => {
                 tracing::warn!(path, %error, "an object of Stripe's could not be read");
-                Ok(false)
+                Ok(Fetched::Unreadable)
             }
         }
     }

@@ -7,6 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixMs;
 
+/// No amount is larger, either way: a quadrillion minor units, which is six hundred million dollars even in rupiah. It takes thousands of rows of
+/// this size in one sum to reach the end of 64 bits, and a sum that does is refused.
+pub const AMOUNT_MAX: i64 = 1_000_000_000_000_000;
+
+/// The metadata key of our order's id, unless the operator says another (`stripe.sync.order_key`).
+pub const ORDER_KEY: &str = "order_id";
+
 /// Whose rows these are. Rows of different owners never meet: not in a sum, not in a join.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Owner {

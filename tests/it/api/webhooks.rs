@@ -5,7 +5,7 @@ use taskwarden::native::stripe_event::ProcessStripeEvent;
 use taskwarden::secret::Secret;
 use taskwarden::store::stripe::{StripeStore as _, Verdict};
 use taskwarden::stripe::kind::Kind;
-use taskwarden::stripe::ledger::Owner;
+use taskwarden::stripe::ledger::{ORDER_KEY, Owner};
 use taskwarden::stripe::signature::sign;
 use taskwarden::stripe::transaction::{Key, Transaction};
 use taskwarden::task::{NativeCall, NativeFailure, NativeTask as _};
@@ -55,7 +55,11 @@ pub(super) async fn process(server: &Server) -> Result<Value, NativeFailure> {
 }
 
 async fn run(server: &Server, payload: &str) -> Result<Value, NativeFailure> {
-    let native = ProcessStripeEvent { store: Arc::clone(&server.store) as Arc<dyn Store>, clock: server.clock.clone() };
+    let native = ProcessStripeEvent {
+        store: Arc::clone(&server.store) as Arc<dyn Store>,
+        clock: server.clock.clone(),
+        order_key: ORDER_KEY.to_owned(),
+    };
     let call = NativeCall {
         id: taskwarden::task::TaskId::new(),
         lane: taskwarden::task::LaneKey { task_type: "stripe.event".parse().expect("a type"), ai_model: None },

@@ -3,6 +3,7 @@
 mod checkout;
 mod client;
 mod host;
+mod published_fixtures;
 mod repair;
 mod server;
 mod store;

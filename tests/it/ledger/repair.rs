@@ -19,7 +19,7 @@ use super::{START, api_config};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-async fn repair(world: &World) -> Value {
+pub(crate) async fn repair(world: &World) -> Value {
     let api = StripeApi::new(api_config(&world.server), Arc::clone(&world.clock) as SharedClock, 7).expect("a client");
     let settings = RepairSettings { owner: owner(), payout_grace: 5 * DAY, order_key: "order_id".to_owned() };
     let store = Arc::clone(&world.store) as Arc<dyn Store>;

@@ -10,7 +10,7 @@ use taskwarden::store::stripe::{IncomeFilter, Recorded, StripeEvent, Verdict};
 use taskwarden::stripe::event::Event;
 use taskwarden::stripe::income::{BUCKET_MS, Basis};
 use taskwarden::stripe::kind::Kind;
-use taskwarden::stripe::ledger::Owner;
+use taskwarden::stripe::ledger::{ORDER_KEY, Owner};
 use taskwarden::stripe::object::told;
 use taskwarden::stripe::plan::Reason;
 use taskwarden::stripe::transaction::Key;
@@ -69,7 +69,7 @@ async fn an_event_and_its_task_are_written_together_and_once(store: Arc<dyn Stor
 
 /// Tells the store what an event says.
 async fn tell(store: &Arc<dyn Store>, body: &str, now: UnixMs) {
-    let told = told(&Event::parse(body.as_bytes()).unwrap()).unwrap();
+    let told = told(&Event::parse(body.as_bytes()).unwrap(), ORDER_KEY).unwrap();
     store.apply_stripe(told.seen, told.fetch.into_iter().collect(), now).await.unwrap();
 }
 
