@@ -101,6 +101,46 @@ async fn an_event_is_kept_with_its_task_and_processed_once() {
 }
 
 #[tokio::test]
+async fn odd_bodies_are_kept_and_say_what_is_wrong_with_them() {
+    let server = Server::start().await;
+    let named = |id: &str, object: &str| event(id, "charge.updated", 1, object).into_bytes();
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let mut not_text = named("evt_text", &charge(r#","description":"?""#));
+    let at = not_text.iter().rposition(|byte| *byte == b'?').expect("it is there");
+    not_text[at] = 0xff;
+    for (body, verdict, processed) in [
+        ([b"\xef\xbb\xbf".as_slice(), &named("evt_bom", &charge(""))].concat(), "unreadable", None),
+        (not_text, "unreadable", None),
+        (br#"{"id":"evt_a","id":"evt_b","type":"charge.updated"}"#.to_vec(), "unreadable", None),
+        (b"[]".to_vec(), "unreadable", None),
+        (named("evt_none", "null"), "accepted", Some("carries none")),
+        (named("evt_deep", &charge(&format!(r#","metadata":{deep}"#))), "accepted", Some("cannot be read")),
+        (named("evt_float", &charge("").replace("\"amount\":1000", "\"amount\":1000.0")), "accepted", Some("amount of ch_1 is 1000.0")),
+        (named("evt_huge", &charge("").replace("\"amount\":1000", "\"amount\":9223372036854775808")), "accepted", Some("amount of ch_1")),
+        (named("evt_exp", &charge("").replace("\"amount\":1000", "\"amount\":1e999")), "accepted", Some("cannot be read")),
+        (named("evt_least", &charge("").replace("\"amount\":1000", "\"amount\":-9223372036854775808")), "accepted", Some("amount of ch_1")),
+        (named("evt_kind", r#"{"id":"thing_1","object":"thing","amount":1}"#), "accepted", Some("\"thing\" is no kind")),
+        (named("evt_gone", r#"{"id":"ch_9","object":"charge","deleted":true}"#), "accepted", Some("amount of ch_9 is missing")),
+        (named("evt_fine", &charge("")), "accepted", Some("")),
+    ] {
+        let shown = String::from_utf8_lossy(&body[..body.len().min(80)]).into_owned();
+        let header = sign(&secret("whsec_test_secret"), &body, seconds(&server));
+        let reply = send(&server, &header, &body).await;
+        assert_eq!((reply.status, reply.body["verdict"].as_str()), (200, Some(verdict)), "{shown}: {}", reply.body);
+        let kept = server.store.stripe_event(reply.body["event"].as_str().expect("an id")).await.expect("an answer").expect("it is kept");
+        assert_eq!(&*kept.body, body.as_slice(), "{shown}");
+        match (processed, if processed.is_some() { Some(process(&server).await) } else { None }) {
+            (Some(why), Some(Err(NativeFailure::Permanent(said)))) if !why.is_empty() => assert!(said.contains(why), "{shown}: {said}"),
+            (None, None) | (Some(""), Some(Ok(_))) => {}
+            (_, other) => panic!("{shown}: {other:?}"),
+        }
+    }
+    let row = known(&server, Kind::Charge, "ch_1").await.expect("the last one");
+    assert_eq!(row.standing.amount, 1000);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn an_event_whose_body_was_taken_out_says_so() {
     let server = Server::start().await;
     deliver(&server, &event("evt_1", "charge.succeeded", 1_800_000_000, &charge(""))).await;

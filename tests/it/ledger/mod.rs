@@ -8,6 +8,7 @@ mod repair;
 mod server;
 mod store;
 mod sync;
+mod worked;
 
 use std::sync::Arc;
 use std::time::Duration;
