@@ -88,7 +88,7 @@ impl Kind {
     pub(crate) fn of_ledger(word: &[u8]) -> Option<Self> {
         Some(match word {
             // An intent asks for money as an order does; what moves it is its charge.
-            b"order" | b"invoice" | b"checkout_session" | b"payment_intent" | b"sale" => Self::Order,
+            b"order" | b"invoice" | b"checkout_session" | b"checkout.session" | b"payment_intent" | b"sale" => Self::Order,
             b"chargeback" => Self::Dispute,
             b"fee" | b"other" => Self::OwnLine,
             other => match Self::of_stripe(other, b"", b"", 0) {

@@ -97,5 +97,6 @@ async fn without_a_key_there_is_no_checkout_and_no_sync() {
     assert_eq!((status, problem["code"].as_str()), (503, Some("not_configured")), "{problem}");
     let (status, problem) = host.post("/v1/tasks", &json!({ "task_type": "stripe.sync" })).await;
     assert_eq!((status, problem["code"].as_str()), (422, Some("no_plugin_for_task")), "{problem}");
+    assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("stripe.api.key")), "{problem}");
     host.stop().await;
 }
