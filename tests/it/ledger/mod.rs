@@ -3,6 +3,7 @@
 mod checkout;
 mod client;
 mod host;
+mod nightly;
 mod published_fixtures;
 mod repair;
 mod server;

@@ -46,7 +46,7 @@ pub(crate) fn payout(id: &str, amount: i64, created_s: i64, automatic: bool) -> 
         "balance_transaction": format!("txn_{id}"), "failure_balance_transaction": null, "method": "standard", "type": "bank_account" })
 }
 
-fn payout_movement(id: &str, amount: i64, created_s: i64) -> Value {
+pub(crate) fn payout_movement(id: &str, amount: i64, created_s: i64) -> Value {
     json!({ "id": format!("txn_{id}"), "object": "balance_transaction", "amount": -amount, "fee": 0, "net": -amount, "currency": "eur", "created": created_s,
         "available_on": created_s, "status": "available", "type": "payout", "reporting_category": "payout", "source": id, "exchange_rate": null,
         "fee_details": [], "-payout": id })
