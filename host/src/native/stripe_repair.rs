@@ -28,8 +28,6 @@ use crate::stripe_api::{ApiError, StripeApi};
 use crate::task::{NativeCall, NativeFailure, NativeManifest, NativeTask};
 
 const WALL_MS: u64 = 3_600_000;
-/// Objects that are looked up in the list at a time.
-const WANTED_ROWS: u32 = 100;
 /// Payouts that one attempt asks for.
 const PAYOUTS_MAX: u32 = 1000;
 /// What Stripe gave and this host cannot read is asked for again after this: an update may have come.
@@ -192,8 +190,9 @@ impl StripeRepair {
     /// Objects that something is waiting for.
     async fn wanted(&self, done: &mut Done) -> Result<(), SyncError> {
         loop {
-            let due = self.store.stripe_wanted(self.clock.now(), WANTED_ROWS).await?;
-            let Some(one) = due.into_iter().find(|wanted| wanted.owner == self.settings.owner) else { return Ok(()) };
+            // One at a time: what is fetched may settle others.
+            let due = self.store.stripe_wanted(&self.settings.owner, self.clock.now(), 1).await?;
+            let Some(one) = due.into_iter().next() else { return Ok(()) };
             let Some(path) = PATHS.iter().find(|(object, _)| *object == one.object).map(|(_, path)| *path) else {
                 self.settle(one, false).await?;
                 done.unreadable += 1;

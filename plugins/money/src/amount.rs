@@ -93,7 +93,7 @@ fn without_thousands(text: &[u8], separator: Separator) -> Result<Vec<u8>, Amoun
     if mark == other && groups.len() == 2 && fraction.is_none() {
         return Err(AmountError::ThousandsOrDecimals);
     }
-    let sign = &signed[..signed.len() - digits.len()];
+    let sign = signed.strip_suffix(digits).unwrap_or_default();
     let fraction = fraction.map(|fraction| format!("{decimal}{fraction}")).unwrap_or_default();
     Ok(format!("{sign}{}{fraction}", groups.concat()).into_bytes())
 }

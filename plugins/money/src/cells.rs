@@ -7,17 +7,17 @@ const SEPARATORS: [u8; 3] = [b',', b';', b'\t'];
 /// The separator of a table whose first line this is: the one of comma, semicolon and tab that stands most often outside of quotes.
 #[must_use]
 pub fn cell_separator(header: &[u8]) -> u8 {
-    let mut counts = [0_usize; SEPARATORS.len()];
+    let mut counts = SEPARATORS.map(|separator| (separator, 0_usize));
     let mut quoted = false;
     for byte in header {
         quoted ^= *byte == b'"';
-        if let Some(at) = SEPARATORS.iter().position(|separator| separator == byte && !quoted) {
-            counts[at] += 1;
+        if let Some((_, count)) = counts.iter_mut().find(|(separator, _)| separator == byte && !quoted) {
+            *count += 1;
         }
     }
     // Of equals the first: a header without any is one column, whatever would separate others.
-    let most = counts.iter().zip(SEPARATORS).rev().max_by_key(|(count, _)| **count);
-    most.map_or(b',', |(_, separator)| separator)
+    let most = counts.into_iter().rev().max_by_key(|(_, count)| *count);
+    most.map_or(b',', |(separator, _)| separator)
 }
 
 #[cfg(test)]

@@ -72,8 +72,13 @@ async fn run(server: &Server, payload: &str) -> Result<Value, NativeFailure> {
     native.execute(call).await.map(|result| serde_json::from_str(&result).expect("JSON"))
 }
 
+/// Whose the events are that name no account.
+fn ours() -> Owner {
+    Owner { account: String::new(), livemode: true }
+}
+
 async fn known(server: &Server, kind: Kind, id: &str) -> Option<Transaction> {
-    let key = Key { owner: Owner { account: String::new(), livemode: true }, kind, id: id.to_owned() };
+    let key = Key { owner: ours(), kind, id: id.to_owned() };
     server.store.stripe_transaction(&key).await.expect("an answer")
 }
 
@@ -249,10 +254,10 @@ async fn a_late_event_fills_what_was_missing_and_says_what_to_fetch() {
     }
     let row = known(&server, Kind::Charge, "ch_1").await.expect("a row");
     assert_eq!((row.links.balance_transaction.as_deref(), row.standing.by.as_str()), (Some("txn_1"), "evt_2"));
-    let wanted = server.store.stripe_wanted(server.clock.now(), 10).await.expect("an answer");
+    let wanted = server.store.stripe_wanted(&ours(), server.clock.now(), 10).await.expect("an answer");
     assert_eq!(wanted.iter().map(|one| (one.object.as_str(), one.id.as_str())).collect::<Vec<_>>(), [("balance_transaction", "txn_1")]);
     server.store.settle_stripe_wanted(wanted, None).await.expect("settled");
-    assert!(server.store.stripe_wanted(server.clock.now(), 10).await.expect("an answer").is_empty());
+    assert!(server.store.stripe_wanted(&ours(), server.clock.now(), 10).await.expect("an answer").is_empty());
     server.stop().await;
 }
 
@@ -271,7 +276,7 @@ async fn a_thin_event_names_what_to_fetch_unless_the_same_was_told_in_full() {
     assert_eq!(process(&server).await.expect("done")["wanted"], 0);
     deliver(&server, &thin("evt_3", "evt_0")).await;
     assert_eq!(process(&server).await.expect("done")["wanted"], 1);
-    let wanted = server.store.stripe_wanted(server.clock.now(), 10).await.expect("an answer");
+    let wanted = server.store.stripe_wanted(&ours(), server.clock.now(), 10).await.expect("an answer");
     assert_eq!((wanted.len(), wanted[0].object.as_str(), wanted[0].id.as_str()), (1, "charge", "ch_1"));
     server.stop().await;
 }

@@ -84,7 +84,7 @@ async fn a_repair_fetches_every_kind() {
     assert!(fetched >= named.len(), "{done}");
     // What an example points to and is no example itself is not there, and let go.
     assert!(missing <= 2, "{done}");
-    assert!(world.store.stripe_wanted(world.clock.now(), 10).await.expect("readable").is_empty());
+    assert!(world.store.stripe_wanted(&owner(), world.clock.now(), 10).await.expect("readable").is_empty());
     assert_eq!(world.store.audit_income().await.expect("an audit").differences, Vec::new());
 }
 
