@@ -15,8 +15,15 @@ use crate::task::{Priority, RetryPolicy, TaskType};
 pub const DEFAULT_TOML: &str = include_str!("../default.toml");
 
 /// Variables of ours that are not settings of the host.
-const NOT_SETTINGS: [&str; 6] =
-    ["TASKWARDEN_TOKEN", "TASKWARDEN_SERVER", "TASKWARDEN_GUESTS", "TASKWARDEN_EMBED_DIR", "TASKWARDEN_BIN", "TASKWARDEN_TEST_POSTGRES"];
+const NOT_SETTINGS: [&str; 7] = [
+    "TASKWARDEN_TOKEN",
+    "TASKWARDEN_SERVER",
+    "TASKWARDEN_GUESTS",
+    "TASKWARDEN_EMBED_DIR",
+    "TASKWARDEN_BIN",
+    "TASKWARDEN_TEST_POSTGRES",
+    "TASKWARDEN_STRIPE_FIXTURES",
+];
 
 /// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -14,6 +14,7 @@ mod ledger;
 mod outgoing;
 mod outgoing_tls;
 mod plugins;
+mod published;
 mod reconciled;
 mod runtime;
 mod runtime_wasi;

@@ -102,7 +102,9 @@ async fn charges(data: &Path, days: std::ops::Range<i64>, currency: &str, cents:
         let event = json!({"id": format!("evt_{id}"), "object": "event", "type": "charge.succeeded", "created": at_s, "livemode": true,
                            "data": {"object": charge}});
         let event = event.to_string();
-        seen.extend(told(&Event::parse(event.as_bytes()).expect("an event")).expect("a charge").seen);
+        seen.extend(
+            told(&Event::parse(event.as_bytes()).expect("an event"), taskwarden::stripe::ledger::ORDER_KEY).expect("a charge").seen,
+        );
     }
     opened.apply_stripe(seen, Vec::new(), start()).await.expect("applied");
     opened.close().await;

@@ -76,7 +76,7 @@ impl Host {
         let StripeParts { tasks, checkouts } = StripeParts::new(&config, &store, &clock)?;
         let events = EventBus::new(config.http.event_ring);
         let scorer = SandboxScorer::new(Arc::clone(&registry), Arc::clone(&runtime), config.ceilings())?;
-        plugins.add_native(native_tasks(&store, scorer, &events, &clock).into_iter().chain(tasks).collect())?;
+        plugins.add_native(native_tasks(&config, &store, scorer, &events, &clock).into_iter().chain(tasks).collect())?;
         plugins.load_all().await?;
 
         let parts = SchedulerParts {
@@ -140,9 +140,19 @@ impl Host {
 }
 
 /// What this host runs itself.
-fn native_tasks(store: &Arc<dyn Store>, scorer: SandboxScorer, events: &EventBus, clock: &SharedClock) -> Vec<Arc<dyn NativeTask>> {
+fn native_tasks(
+    config: &Config,
+    store: &Arc<dyn Store>,
+    scorer: SandboxScorer,
+    events: &EventBus,
+    clock: &SharedClock,
+) -> Vec<Arc<dyn NativeTask>> {
     vec![
-        Arc::new(ProcessStripeEvent { store: Arc::clone(store), clock: Arc::clone(clock) }),
+        Arc::new(ProcessStripeEvent {
+            store: Arc::clone(store),
+            clock: Arc::clone(clock),
+            order_key: config.stripe.sync.order_key.clone(),
+        }),
         Arc::new(Watch { store: Arc::clone(store), scorer: Arc::new(scorer), events: events.clone(), clock: Arc::clone(clock) }),
     ]
 }
@@ -318,6 +328,7 @@ fn stripe_endpoint(config: &Config) -> StripeEndpoint {
         },
         tolerance_s: webhook.tolerance_s,
         body_bytes_max: webhook.body_bytes,
+        order_key: config.stripe.sync.order_key.clone(),
     }
 }
 

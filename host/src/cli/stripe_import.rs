@@ -11,7 +11,7 @@ use clap::Args;
 use crate::app;
 use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::store::ledger::{LedgerStore, LoadReport, load};
+use crate::store::ledger::{LedgerStore, LoadReport, Source, load};
 use crate::stripe::import::{DecimalSeparator, ImportKind, ImportOptions, read};
 use crate::stripe::ledger::{Mode, Owner};
 
@@ -38,9 +38,9 @@ pub(super) struct ImportArgs {
     /// The IANA time zone of a report without UTC columns
     #[arg(long, value_name = "ZONE")]
     time_zone: Option<String>,
-    /// The metadata key of your order's id
-    #[arg(long, value_name = "KEY", default_value = "order_id")]
-    order_key: String,
+    /// The metadata key of your order's id [default: the configuration's]
+    #[arg(long, value_name = "KEY")]
+    order_key: Option<String>,
     /// The configuration of the host
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -70,7 +70,8 @@ async fn import(args: ImportArgs) -> anyhow::Result<ExitCode> {
     let mut options = ImportOptions::new(args.kind, owner.clone());
     options.payout = args.payout;
     options.decimal_separator = args.decimal_separator;
-    options.order_key = args.order_key;
+    let order_key = args.order_key.unwrap_or_else(|| config.stripe.sync.order_key.clone());
+    options.order_key.clone_from(&order_key);
     options.time_zone = args
         .time_zone
         .map(|name| jiff::tz::TimeZone::get(&name).map_err(|_| anyhow!("{name:?} is not an IANA time zone such as Europe/Berlin")))
@@ -78,9 +79,10 @@ async fn import(args: ImportArgs) -> anyhow::Result<ExitCode> {
     let opened = File::open(&args.file).with_context(|| format!("cannot read {}", args.file.display()))?;
     let entries = read(BufReader::with_capacity(1 << 20, opened), options).with_context(|| args.file.display().to_string())?;
     let store = app::open_admin(&config).await?;
-    let source = args.file.display().to_string();
-    let loaded = load(&*store as &dyn LedgerStore, &owner, &source, entries, &SystemClock::shared()).await;
-    let report = loaded.with_context(|| source)?;
+    let name = args.file.display().to_string();
+    let source = Source { owner: &owner, name: &name, order_key: &order_key };
+    let loaded = load(&*store as &dyn LedgerStore, source, entries, &SystemClock::shared()).await;
+    let report = loaded.with_context(|| name.clone())?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {

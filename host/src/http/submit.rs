@@ -100,7 +100,12 @@ impl<'a> Checker<'a> {
 /// Nobody takes such tasks: said now, rather than by a task that fails later.
 pub(super) fn no_plugin(lane: &LaneKey) -> Problem {
     let model = lane.ai_model.as_ref().map_or_else(|| "without a model".to_owned(), |model| format!("for model {:?}", model.as_str()));
-    let detail = format!("no loaded plugin takes tasks of type {:?} {model}; GET /v1/plugins says what is loaded", lane.task_type.as_str());
+    let task_type = lane.task_type.as_str();
+    let what_to_do = match task_type {
+        "stripe.sync" | "stripe.repair" => "this host runs them itself once stripe.api.key is set",
+        _ => "GET /v1/plugins says what is loaded",
+    };
+    let detail = format!("no loaded plugin takes tasks of type {task_type:?} {model}; {what_to_do}");
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, Code::NoPluginForTask, detail).at("task_type")
 }
 

@@ -19,7 +19,7 @@ use crate::clock::UnixMs;
 use crate::secret::Secret;
 use crate::store::stripe::{Recorded, StripeEvent, Verdict};
 use crate::stripe::event::{Event, TASK_TYPE};
-use crate::stripe::ledger::Owner;
+use crate::stripe::ledger::{ORDER_KEY, Owner};
 use crate::stripe::signature::{self, TOLERANCE_S};
 use crate::task::{LaneKey, NewTask, TaskId, TaskPlan, TaskType};
 
@@ -38,11 +38,20 @@ pub struct StripeEndpoint {
     pub tolerance_s: u64,
     /// Largest event.
     pub body_bytes_max: u64,
+    /// Metadata key of our order's id, where an import names none.
+    pub order_key: String,
 }
 
 impl Default for StripeEndpoint {
     fn default() -> Self {
-        Self { secrets: Vec::new(), livemode: None, account: None, tolerance_s: TOLERANCE_S, body_bytes_max: 1 << 20 }
+        Self {
+            secrets: Vec::new(),
+            livemode: None,
+            account: None,
+            tolerance_s: TOLERANCE_S,
+            body_bytes_max: 1 << 20,
+            order_key: ORDER_KEY.to_owned(),
+        }
     }
 }
 

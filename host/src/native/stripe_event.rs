@@ -20,6 +20,8 @@ pub struct ProcessStripeEvent {
     pub store: Arc<dyn Store>,
     /// What time it is.
     pub clock: SharedClock,
+    /// Metadata key of our order's id.
+    pub order_key: String,
 }
 
 #[derive(Deserialize)]
@@ -56,7 +58,7 @@ impl NativeTask for ProcessStripeEvent {
         // What cannot be read will not be readable later. It is kept as it came, and the task says what is wrong with it.
         let unreadable = |why: String| NativeFailure::Permanent(format!("{} ({}): {why}", kept.id, kept.event_type));
         let event = Event::parse(&kept.body).map_err(|error| unreadable(error.to_string()))?;
-        let mut told = told(&event).map_err(|error| unreadable(error.to_string()))?;
+        let mut told = told(&event, &self.order_key).map_err(|error| unreadable(error.to_string()))?;
         if let Content::Thin { snapshot_event: Some(snapshot), .. } = &event.content
             && self.store.stripe_event(snapshot).await.map_err(failed)?.is_some()
         {

@@ -28,15 +28,13 @@ use crate::stripe_api::{ApiError, StripeApi};
 use crate::task::{NativeCall, NativeFailure, NativeManifest, NativeTask};
 
 const WALL_MS: u64 = 3_600_000;
-/// Objects that are looked up in the list at a time.
-const WANTED_ROWS: u32 = 100;
 /// Payouts that one attempt asks for.
 const PAYOUTS_MAX: u32 = 1000;
 /// What Stripe gave and this host cannot read is asked for again after this: an update may have come.
 const UNREADABLE_AGAIN: Duration = Duration::from_secs(24 * 3600);
 
 /// Where an object is asked for, by its kind as Stripe says it.
-const PATHS: [(&str, &str); 13] = [
+const PATHS: [(&str, &str); 14] = [
     ("application_fee", "/v1/application_fees"),
     ("balance_transaction", "/v1/balance_transactions"),
     ("charge", "/v1/charges"),
@@ -48,6 +46,7 @@ const PATHS: [(&str, &str); 13] = [
     ("payout", "/v1/payouts"),
     ("radar.early_fraud_warning", "/v1/radar/early_fraud_warnings"),
     ("refund", "/v1/refunds"),
+    ("reporting.report_run", "/v1/reporting/report_runs"),
     ("topup", "/v1/topups"),
     ("transfer", "/v1/transfers"),
 ];
@@ -78,12 +77,25 @@ struct Done {
     events: u64,
     /// Objects that were fetched because they were in doubt or only named.
     fetched: u64,
-    /// Objects that Stripe does not have.
+    /// Objects that Stripe does not have, or has no longer.
     missing: u64,
     /// Objects that could not be read.
     unreadable: u64,
     /// Payouts that are overdue, and are so after asking, by id.
     payouts_overdue: Vec<String>,
+}
+
+/// What came of asking for an object.
+enum Fetched {
+    Read,
+    Unreadable,
+    Deleted,
+}
+
+#[derive(Deserialize)]
+struct Deleted {
+    #[serde(default)]
+    deleted: bool,
 }
 
 #[derive(Deserialize)]
@@ -154,7 +166,7 @@ impl StripeRepair {
             Verdict::Accepted
         };
         if verdict == Verdict::Accepted {
-            match told(event) {
+            match told(event, &self.settings.order_key) {
                 Ok(told) => {
                     keep(self.store.as_ref(), event, told, now).await?;
                 }
@@ -178,21 +190,26 @@ impl StripeRepair {
     /// Objects that something is waiting for.
     async fn wanted(&self, done: &mut Done) -> Result<(), SyncError> {
         loop {
-            let due = self.store.stripe_wanted(self.clock.now(), WANTED_ROWS).await?;
-            let Some(one) = due.into_iter().find(|wanted| wanted.owner == self.settings.owner) else { return Ok(()) };
+            // One at a time: what is fetched may settle others.
+            let due = self.store.stripe_wanted(&self.settings.owner, self.clock.now(), 1).await?;
+            let Some(one) = due.into_iter().next() else { return Ok(()) };
             let Some(path) = PATHS.iter().find(|(object, _)| *object == one.object).map(|(_, path)| *path) else {
                 self.settle(one, false).await?;
                 done.unreadable += 1;
                 continue;
             };
             match self.fetch(path, &one.object, &one.id).await {
-                Ok(true) => {
+                Ok(Fetched::Read) => {
                     done.fetched += 1;
                     self.settle(one, true).await?;
                 }
-                Ok(false) => {
+                Ok(Fetched::Unreadable) => {
                     done.unreadable += 1;
                     self.settle(one, false).await?;
+                }
+                Ok(Fetched::Deleted) => {
+                    done.missing += 1;
+                    self.settle(one, true).await?;
                 }
                 Err(SyncError::Api(error)) if error.is_missing() => {
                     done.missing += 1;
@@ -208,8 +225,7 @@ impl StripeRepair {
         Ok(self.store.settle_stripe_wanted(vec![wanted], again_at).await?)
     }
 
-    /// Whether what was fetched could be read.
-    async fn fetch(&self, path: &str, object: &str, id: &str) -> Result<bool, SyncError> {
+    async fn fetch(&self, path: &str, object: &str, id: &str) -> Result<Fetched, SyncError> {
         let expand: &[(&str, &str)] = if object == BALANCE_TRANSACTION { &[("expand[]", "source")] } else { &[] };
         let path = format!("{path}/{id}");
         let text = self.api.get(&path, expand).await?;
@@ -226,16 +242,20 @@ impl StripeRepair {
                 Err(reason) => batch.quarantined.push(Quarantined::new(1, reason, &text)),
             }
             self.store.merge_ledger(batch, now).await?;
-            return Ok(readable);
+            return Ok(if readable { Fetched::Read } else { Fetched::Unreadable });
         }
-        match fetched(owner, &text, now.0.div_euclid(1000)) {
+        // What was deleted is answered by its id and this word, without anything else that it had.
+        if serde_json::from_str::<Deleted>(&text).is_ok_and(|answer| answer.deleted) {
+            return Ok(Fetched::Deleted);
+        }
+        match fetched(owner, &text, now.0.div_euclid(1000), &self.settings.order_key) {
             Ok(seen) => {
                 self.store.apply_stripe(seen, Vec::new(), now).await?;
-                Ok(true)
+                Ok(Fetched::Read)
             }
             Err(error) => {
                 tracing::warn!(path, %error, "an object of Stripe's could not be read");
-                Ok(false)
+                Ok(Fetched::Unreadable)
             }
         }
     }

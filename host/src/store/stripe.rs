@@ -113,8 +113,9 @@ pub trait StripeStore: Send + Sync + 'static {
     /// One object.
     async fn stripe_transaction(&self, key: &Key) -> Result<Option<Transaction>>;
 
-    /// Objects that have to be fetched and are due, at most `limit`, the longest due first.
-    async fn stripe_wanted(&self, now: UnixMs, limit: u32) -> Result<Vec<Wanted>>;
+    /// Objects of this owner that have to be fetched and are due, at most `limit`, the longest due first. Those of others may wait for ever: nobody
+    /// has a key to them.
+    async fn stripe_wanted(&self, owner: &Owner, now: UnixMs, limit: u32) -> Result<Vec<Wanted>>;
 
     /// Says that these need not be fetched any more (they are here, or Stripe does not have them), or not before `again_at`.
     async fn settle_stripe_wanted(&self, wanted: Vec<Wanted>, again_at: Option<UnixMs>) -> Result<()>;

@@ -101,7 +101,11 @@ const PAYOUTS: [Column; 12] = [
         "(SELECT CASE WHEN l.state = 'unattributable' THEN 'false' ELSE 'true' END FROM {schema}stripe_payout_listings l \
          WHERE l.account = t.account AND l.livemode = t.livemode AND l.payout = t.id)",
     ),
-    ("reconciliation_status", "CASE WHEN t.reconciled THEN 'completed' ELSE '' END"),
+    (
+        "reconciliation_status",
+        "CASE WHEN t.reconciled THEN 'completed' WHEN EXISTS (SELECT 1 FROM {schema}stripe_payout_listings l WHERE l.account = t.account \
+         AND l.livemode = t.livemode AND l.payout = t.id AND l.state = 'unattributable') THEN 'not_applicable' ELSE 'in_progress' END",
+    ),
     ("balance_transaction", "t.balance_transaction"),
     ("failure_balance_transaction", "t.failure_balance_transaction"),
     ("account", "t.account"),

@@ -21,67 +21,81 @@ pub enum Column {
     Unclassified,
 }
 
-/// Known categories that belong to no column of their own.
-const OTHER: [&str; 45] = [
-    "advance",
-    "advance_funding",
-    "anticipation_repayment",
-    "climate_order_purchase",
-    "climate_order_refund",
-    "connect_collection_transfer",
-    "connect_reserved_funds",
-    "contribution",
-    "currency_conversion",
-    "fee_credit_funding",
-    "financing_paydown",
-    "financing_paydown_reversal",
-    "financing_payout",
-    "financing_payout_reversal",
-    "inbound_transfer",
-    "inbound_transfer_reversal",
-    "issuing_authorization_hold",
-    "issuing_authorization_release",
-    "issuing_disbursement",
-    "issuing_dispute",
-    "issuing_dispute_fraud_liability_debit",
-    "issuing_dispute_provisional_credit",
-    "issuing_dispute_provisional_credit_reversal",
-    "issuing_transaction",
-    "minimum_balance_hold",
-    "minimum_balance_release",
-    "obligation",
-    "other_adjustment",
-    "payment_network_reserved_funds",
-    "payout_minimum_balance_hold",
-    "payout_minimum_balance_release",
-    "platform_earning",
-    "platform_earning_refund",
-    "received_credit",
-    "received_credit_reversal",
-    "reserve_hold",
-    "reserve_release",
-    "risk_reserved_funds",
-    "stripe_balance_payment_debit",
-    "stripe_balance_payment_debit_reversal",
-    "topup",
-    "topup_reversal",
-    "transfer",
-    "transfer_reversal",
-    "unreconciled_customer_funds",
+/// Stripe's reporting categories, as far as they are known. Sorted.
+const CATEGORIES: [(&str, Column); 60] = [
+    ("advance", Column::Other),
+    ("advance_funding", Column::Other),
+    ("anticipation_repayment", Column::Other),
+    ("charge", Column::Gross),
+    ("charge_failure", Column::Gross),
+    ("climate_order_purchase", Column::Other),
+    ("climate_order_refund", Column::Other),
+    ("connect_collection_transfer", Column::Other),
+    ("connect_reserved_funds", Column::Other),
+    ("contribution", Column::Other),
+    ("currency_conversion", Column::Other),
+    ("dispute", Column::Disputes),
+    ("dispute_reversal", Column::Disputes),
+    ("fee", Column::Fees),
+    ("fee_credit_funding", Column::Other),
+    ("financing_paydown", Column::Other),
+    ("financing_paydown_reversal", Column::Other),
+    ("financing_payout", Column::Other),
+    ("financing_payout_reversal", Column::Other),
+    ("inbound_transfer", Column::Other),
+    ("inbound_transfer_reversal", Column::Other),
+    ("issuing_authorization_hold", Column::Other),
+    ("issuing_authorization_release", Column::Other),
+    ("issuing_disbursement", Column::Other),
+    ("issuing_dispute", Column::Other),
+    ("issuing_dispute_fraud_liability_debit", Column::Other),
+    ("issuing_dispute_provisional_credit", Column::Other),
+    ("issuing_dispute_provisional_credit_reversal", Column::Other),
+    ("issuing_transaction", Column::Other),
+    ("minimum_balance_hold", Column::Other),
+    ("minimum_balance_release", Column::Other),
+    ("network_cost", Column::Fees),
+    ("obligation", Column::Other),
+    ("other_adjustment", Column::Other),
+    ("partial_capture_reversal", Column::Gross),
+    ("payment_network_reserved_funds", Column::Other),
+    ("payout", Column::Payouts),
+    ("payout_minimum_balance_hold", Column::Other),
+    ("payout_minimum_balance_release", Column::Other),
+    ("payout_reversal", Column::Payouts),
+    ("platform_earning", Column::Other),
+    ("platform_earning_refund", Column::Other),
+    ("platform_fee", Column::Fees),
+    ("received_credit", Column::Other),
+    ("received_credit_reversal", Column::Other),
+    ("refund", Column::Refunds),
+    ("refund_failure", Column::Refunds),
+    ("reserve_hold", Column::Other),
+    ("reserve_release", Column::Other),
+    ("risk_reserved_funds", Column::Other),
+    ("stripe_balance_payment_debit", Column::Other),
+    ("stripe_balance_payment_debit_reversal", Column::Other),
+    ("tax", Column::Fees),
+    ("tax_credit_funding", Column::Other),
+    ("topup", Column::Other),
+    ("topup_reversal", Column::Other),
+    ("transfer", Column::Other),
+    ("transfer_reversal", Column::Other),
+    ("treasury_transfer", Column::Other),
+    ("unreconciled_customer_funds", Column::Other),
 ];
 
 /// The column of a category.
 #[must_use]
 pub fn column(category: &str) -> Column {
-    match category {
-        "charge" | "charge_failure" | "partial_capture_reversal" => Column::Gross,
-        "refund" | "refund_failure" => Column::Refunds,
-        "dispute" | "dispute_reversal" => Column::Disputes,
-        "fee" | "network_cost" | "platform_fee" | "tax" => Column::Fees,
-        "payout" | "payout_reversal" => Column::Payouts,
-        other if OTHER.contains(&other) => Column::Other,
-        _ => Column::Unclassified,
-    }
+    let at = CATEGORIES.binary_search_by(|(name, _)| (*name).cmp(category)).ok();
+    at.and_then(|at| CATEGORIES.get(at)).map_or(Column::Unclassified, |(_, column)| *column)
+}
+
+/// Whether a text is no category that is known, and the beginning of one that is.
+#[must_use]
+pub fn begins_a_category(text: &str) -> bool {
+    column(text) == Column::Unclassified && CATEGORIES.iter().any(|(name, _)| name.starts_with(text))
 }
 
 /// The figures of a period, in minor units of one currency. Money out is negative everywhere except in `fees`.
@@ -159,6 +173,13 @@ impl Figures {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn categories_are_found_whole() {
+        assert!(CATEGORIES.is_sorted_by(|one, other| one.0 < other.0));
+        assert_eq!([column("charge"), column("unreconciled_customer_funds")], [Column::Gross, Column::Other]);
+        assert!(begins_a_category("charg") && !begins_a_category("charge") && !begins_a_category("of_tomorrow"));
+    }
 
     #[test]
     fn columns_add_up_and_nothing_unknown_is_dropped() {

@@ -233,19 +233,37 @@ pub fn of_movement(owner: &Owner, movement: &BalanceTransaction) -> Part {
     (cell, Sums { count: 1, amount: movement.amount, fee: movement.fee, net: movement.net })
 }
 
-/// The reporting category; for movements that do not say theirs, the one of their type. A type of tomorrow stays as it is, to be counted as
-/// unclassified.
+/// The reporting category; for movements that do not say theirs, the one of their type. A dispute's type is only `adjustment`, and a partial
+/// capture's only `refund`: there the source and the sign tell. A type of tomorrow stays as it is, to be counted as unclassified.
 fn category_of(movement: &BalanceTransaction) -> &str {
-    match (movement.reporting_category.as_deref(), movement.kind.as_deref()) {
+    let (category, kind) = (movement.reporting_category.as_deref(), movement.kind.as_deref());
+    let is_of = |prefixes: [&str; 2]| movement.source.as_deref().is_some_and(|id| prefixes.iter().any(|prefix| id.starts_with(prefix)));
+    match (category, kind.unwrap_or("unclassified")) {
         (Some(category), _) => category,
-        (None, Some("payment")) => "charge",
-        (None, Some("payment_refund")) => "refund",
-        (None, Some("payment_failure_refund" | "payment_reversal")) => "charge_failure",
-        (None, Some("payout_cancel" | "payout_failure")) => "payout_reversal",
-        (None, Some("stripe_fee")) => "fee",
-        (None, Some("tax_fee")) => "tax",
-        (None, Some(kind)) => kind,
-        (None, None) => "unclassified",
+        (None, "payment") => "charge",
+        (None, "refund" | "payment_refund") if is_of(["ch_", "py_"]) => "partial_capture_reversal",
+        (None, "payment_refund") => "refund",
+        (None, "payment_failure_refund" | "payment_reversal") => "charge_failure",
+        (None, "payout_cancel" | "payout_failure") => "payout_reversal",
+        (None, "adjustment") if is_of(["dp_", "du_"]) => {
+            if movement.amount > 0 {
+                "dispute_reversal"
+            } else {
+                "dispute"
+            }
+        }
+        (None, "adjustment") => "other_adjustment",
+        (None, "stripe_fee" | "stripe_fx_fee") => "fee",
+        (None, "tax_fee") => "tax",
+        (None, "application_fee") => "platform_earning",
+        (None, "application_fee_refund") => "platform_earning_refund",
+        (None, "transfer_cancel" | "transfer_failure" | "transfer_refund") => "transfer_reversal",
+        (None, "reserve_transaction") => "risk_reserved_funds",
+        (None, "reserved_funds") => "connect_reserved_funds",
+        (None, "payment_network_reserve_hold" | "payment_network_reserve_release") => "payment_network_reserved_funds",
+        (None, "payment_unreconciled") => "unreconciled_customer_funds",
+        (None, "obligation_outbound" | "obligation_reversal_inbound") => "obligation",
+        (None, kind) => kind,
     }
 }
 
@@ -264,7 +282,7 @@ fn part(row: &Transaction, category: &str, at_s: i64, amount: i64) -> Part {
 #[cfg(test)]
 mod tests {
     use super::super::event::Event;
-    use super::super::ledger::Origin;
+    use super::super::ledger::{ORDER_KEY, Origin};
     use super::super::object::told;
     use super::*;
     use crate::clock::UnixMs;
@@ -274,7 +292,7 @@ mod tests {
         let body = format!(
             r#"{{"id":"evt_{at_s}","type":"{event_type}","created":{at_s},"livemode":true,"data":{{"object":{{"currency":"usd",{object}}}}}}}"#
         );
-        told(&Event::parse(body.as_bytes()).unwrap()).unwrap().seen.remove(0)
+        told(&Event::parse(body.as_bytes()).unwrap(), ORDER_KEY).unwrap().seen.remove(0)
     }
 
     /// Category, second of the bucket, amount.

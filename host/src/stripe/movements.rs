@@ -40,7 +40,7 @@ struct Carrier<'a> {
 
 /// Reads the movements that stand in an object's JSON. They are read from its text, because a rate would not survive a float.
 #[must_use]
-pub(super) fn carried(owner: &Owner, object: &str) -> Movements {
+pub(super) fn carried(owner: &Owner, object: &str, order_key: &str) -> Movements {
     let mut found = Movements::default();
     let Ok(carrier) = serde_json::from_str::<Carrier<'_>>(object) else { return found };
     let many: Vec<&RawValue> = carrier.balance_transactions.and_then(|list| serde_json::from_str(list.get()).ok()).unwrap_or_default();
@@ -48,7 +48,8 @@ pub(super) fn carried(owner: &Owner, object: &str) -> Movements {
     // A reference that is only an id is followed by fetching it.
     let whole = single.into_iter().flatten().chain(many).map(RawValue::get).filter(|json| json.starts_with('{'));
     let id = |of: Option<&RawValue>| of.and_then(|of| serde_json::from_str::<String>(of.get()).ok()).filter(|id| !id.is_empty());
-    let options = ImportOptions::new(ImportKind::Api, owner.clone());
+    let mut options = ImportOptions::new(ImportKind::Api, owner.clone());
+    order_key.clone_into(&mut options.order_key);
     for (json, line) in whole.zip(1..) {
         match read_transaction(json, &options) {
             Ok(mut row) => {
@@ -64,6 +65,7 @@ pub(super) fn carried(owner: &Owner, object: &str) -> Movements {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ledger::ORDER_KEY;
     use super::*;
 
     const TAKEN: &str = r#"{"id":"txn_1","object":"balance_transaction","amount":-1000,"available_on":1700092800,"balance_type":"payments",
@@ -72,7 +74,7 @@ mod tests {
         "net":-2500,"reporting_category":"dispute","source":"dp_1","status":"pending","type":"adjustment"}"#;
 
     fn found(object: &str) -> Movements {
-        carried(&Owner { account: String::new(), livemode: true }, object)
+        carried(&Owner { account: String::new(), livemode: true }, object, ORDER_KEY)
     }
 
     #[test]

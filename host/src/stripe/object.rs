@@ -5,15 +5,9 @@ use serde_json::{Map, Value};
 
 use super::event::{Content, Event};
 use super::kind::{Kind, Subject};
-use super::ledger::Owner;
+use super::ledger::{AMOUNT_MAX, Owner};
 use super::movements::{Movements, carried};
 use super::transaction::{BY_API, Grown, Key, Links, Standing, Transaction};
-
-/// No amount is larger. Sums of as many of these as there could be in a database stay far within 64 bits.
-pub const AMOUNT_MAX: i64 = 1_000_000_000_000;
-
-/// The key of our own order in an object's metadata.
-pub const ORDER_KEY: &str = "order_id";
 
 /// Why an object cannot be used. Nothing of it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -54,6 +48,7 @@ struct Sight<'a> {
     at_s: i64,
     by: &'a str,
     event_type: &'a str,
+    order_key: &'a str,
 }
 
 /// What an event says.
@@ -67,18 +62,19 @@ pub struct Told {
     pub movements: Movements,
 }
 
-/// What an event says of the objects that are followed; nothing, for types that change none.
+/// What an event says of the objects that are followed; nothing, for types that change none. Our order's id stands in the metadata under
+/// `order_key`.
 ///
 /// # Errors
 /// See [`ObjectError`].
-pub fn told(event: &Event<'_>) -> Result<Told, ObjectError> {
+pub fn told(event: &Event<'_>, order_key: &str) -> Result<Told, ObjectError> {
     let Some(Subject::Object(expected)) = event.subject() else { return Ok(Told::default()) };
     match &event.content {
         Content::Snapshot(object) => {
             let event_type = event.event_type.strip_prefix("v1.").unwrap_or(&event.event_type);
-            let sight = Sight { owner: &event.owner, at_s: event.created_s, by: &event.id, event_type };
+            let sight = Sight { owner: &event.owner, at_s: event.created_s, by: &event.id, event_type, order_key };
             let seen = sight.read(object.get(), Some(expected))?;
-            Ok(Told { seen, movements: carried(&event.owner, object.get()), fetch: None })
+            Ok(Told { seen, movements: carried(&event.owner, object.get(), order_key), fetch: None })
         }
         Content::Thin { related, .. } => {
             let fetch = related
@@ -94,8 +90,8 @@ pub fn told(event: &Event<'_>) -> Result<Told, ObjectError> {
 ///
 /// # Errors
 /// See [`ObjectError`].
-pub fn fetched(owner: &Owner, object: &str, at_s: i64) -> Result<Vec<Transaction>, ObjectError> {
-    Sight { owner, at_s, by: BY_API, event_type: "" }.read(object, None)
+pub fn fetched(owner: &Owner, object: &str, at_s: i64, order_key: &str) -> Result<Vec<Transaction>, ObjectError> {
+    Sight { owner, at_s, by: BY_API, event_type: "", order_key }.read(object, None)
 }
 
 impl Sight<'_> {
@@ -187,7 +183,7 @@ impl Sight<'_> {
                 charge: object.id(if kind == Kind::PaymentIntent { "latest_charge" } else { "charge" }).or_else(|| paid("charge")),
                 balance_transaction: object.id("balance_transaction"),
                 failure_balance_transaction: object.id("failure_balance_transaction"),
-                order_id: object.order(),
+                order_id: object.order(self.order_key),
             },
         })
     }
@@ -238,8 +234,8 @@ impl<'a> Fields<'a> {
     }
 
     /// Our own order's id: from the metadata, or where a checkout session has a place for it.
-    fn order(self) -> Option<String> {
-        let named = self.0.get("metadata").and_then(|metadata| metadata.get(ORDER_KEY)).and_then(Value::as_str);
+    fn order(self, order_key: &str) -> Option<String> {
+        let named = self.0.get("metadata").and_then(|metadata| metadata.get(order_key)).and_then(Value::as_str);
         named.or_else(|| self.text("client_reference_id")).filter(|order| !order.is_empty()).map(str::to_owned)
     }
 
@@ -274,11 +270,12 @@ fn shortened(value: &Value) -> String {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::ledger::ORDER_KEY;
     use super::*;
 
     fn from_event(event_type: &str, object: &str) -> Result<Told, ObjectError> {
         let body = format!(r#"{{"id":"evt_1","type":"{event_type}","created":100,"livemode":true,"data":{{"object":{object}}}}}"#);
-        told(&Event::parse(body.as_bytes()).unwrap())
+        told(&Event::parse(body.as_bytes()).unwrap(), ORDER_KEY)
     }
 
     fn one(event_type: &str, object: &str) -> Transaction {
@@ -301,6 +298,21 @@ mod tests {
         assert_eq!((charge.links.balance_transaction.as_deref(), charge.links.order_id.as_deref()), (Some("txn_1"), Some("o-7")));
         let old = one("charge.captured", r#"{"id":"ch_1","status":"paid","amount":500,"captured":true,"currency":"usd"}"#);
         assert_eq!((old.captured.amount, old.created_s), (500, 100));
+    }
+
+    #[test]
+    fn our_order_is_named_by_the_operators_key() {
+        let object = r#"{"id":"ch_1","object":"charge","status":"succeeded","amount":1,"currency":"eur","metadata":{"booking":"b-1","order_id":"o-1"}}"#;
+        let body = format!(r#"{{"id":"evt_1","type":"charge.updated","created":100,"data":{{"object":{object}}}}}"#);
+        let order = |key: &str| told(&Event::parse(body.as_bytes()).unwrap(), key).unwrap().seen.remove(0).links.order_id;
+        assert_eq!([order("booking"), order(ORDER_KEY), order("other")], [Some("b-1".to_owned()), Some("o-1".to_owned()), None]);
+    }
+
+    #[test]
+    fn a_rupiah_payout_is_as_long_as_it_is() {
+        let payout = |amount: i64| format!(r#"{{"id":"po_1","object":"payout","status":"paid","currency":"idr","amount":{amount}}}"#);
+        assert_eq!(one("payout.paid", &payout(25_000_000_000_000)).standing.amount, 25_000_000_000_000, "about fifteen million dollars");
+        assert!(from_event("payout.paid", &payout(AMOUNT_MAX + 1)).is_err() && from_event("payout.paid", &payout(i64::MIN)).is_err());
     }
 
     #[test]
@@ -359,7 +371,7 @@ mod tests {
     fn a_thin_event_names_what_to_fetch() {
         let body = br#"{"id":"evt_2","object":"v2.core.event","type":"v1.charge.updated","created":"2026-10-04T15:13:32Z","livemode":true,
             "related_object":{"id":"ch_1","type":"charge"}}"#;
-        let told = told(&Event::parse(body).unwrap()).unwrap();
+        let told = told(&Event::parse(body).unwrap(), ORDER_KEY).unwrap();
         assert_eq!(told.fetch.map(|key| (key.kind, key.id)), Some((Kind::Charge, "ch_1".to_owned())));
         assert!(told.seen.is_empty());
     }
@@ -367,9 +379,10 @@ mod tests {
     #[test]
     fn fetched_objects_say_themselves_what_they_are() {
         let owner = Owner { account: String::new(), livemode: false };
-        let seen = fetched(&owner, r#"{"id":"re_1","object":"refund","amount":1,"currency":"usd","status":"failed"}"#, 7).unwrap();
+        let seen =
+            fetched(&owner, r#"{"id":"re_1","object":"refund","amount":1,"currency":"usd","status":"failed"}"#, 7, ORDER_KEY).unwrap();
         assert_eq!((seen[0].key.kind, seen[0].standing.by.as_str(), seen[0].standing.at_s), (Kind::Refund, BY_API, 7));
-        assert!(fetched(&owner, r#"{"id":"re_1"}"#, 7).is_err());
+        assert!(fetched(&owner, r#"{"id":"re_1"}"#, 7, ORDER_KEY).is_err());
     }
 
     /// JSON of any shape, with the names that are read among its keys.
@@ -429,7 +442,7 @@ mod tests {
     proptest! {
         #[test]
         fn json_of_any_shape_is_read_or_refused(object in any_json(), envelope in any_json(), event_type in "(v1\\.)?(charge|refund|payout|charge\\.dispute)\\.(updated|created|paid|succeeded)") {
-            let _ = Event::parse(envelope.to_string().as_bytes()).map(|event| told(&event));
+            let _ = Event::parse(envelope.to_string().as_bytes()).map(|event| told(&event, ORDER_KEY));
             let Ok(told) = from_event(&event_type, &object.to_string()) else { return Ok(()) };
             for seen in told.seen {
                 prop_assert!(!seen.key.id.is_empty() && seen.standing.amount.abs() <= AMOUNT_MAX);

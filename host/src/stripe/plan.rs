@@ -212,6 +212,7 @@ mod tests {
 
     use super::super::event::Event;
     use super::super::income::{Cell, Sums};
+    use super::super::ledger::ORDER_KEY;
     use super::super::object::told;
     use super::*;
 
@@ -230,7 +231,7 @@ mod tests {
         }
 
         fn apply(&mut self, body: &str) {
-            let told = told(&Event::parse(body.as_bytes()).unwrap()).unwrap();
+            let told = told(&Event::parse(body.as_bytes()).unwrap(), ORDER_KEY).unwrap();
             let mut known = Known::default();
             known.rows.extend(told.seen.iter().filter_map(|seen| Some((seen.key.clone(), self.rows.get(&seen.key)?.clone()))));
             let charges = charges_of(&known.rows, &told.seen);
@@ -366,7 +367,7 @@ mod tests {
         assert_eq!(memory.wanted.iter().map(|wanted| wanted.reason).collect::<Vec<_>>(), [Reason::Contested]);
         let owner = super::super::ledger::Owner { account: String::new(), livemode: true };
         let object = r#"{"object":"payment_intent","id":"pi_1","status":"processing","amount":1000,"currency":"usd"}"#;
-        let seen = super::super::object::fetched(&owner, object, 1003).unwrap();
+        let seen = super::super::object::fetched(&owner, object, 1003, ORDER_KEY).unwrap();
         let known = Known { rows: memory.rows.clone(), ..Known::default() };
         let plan = plan(&known, seen, Vec::new()).unwrap();
         memory.wanted.retain(|wanted| !plan.settled.contains(wanted));

@@ -37,6 +37,9 @@ pub enum AmountError {
     /// Beyond 64 bits.
     #[error("does not fit into 64 bits")]
     OutOfRange,
+    /// `1,234`: more than a thousand, or one and a fraction.
+    #[error("may be thousands or decimals: write it without separators of thousands, or with its decimals")]
+    ThousandsOrDecimals,
 }
 
 /// Reads whole minor units.
@@ -54,11 +57,48 @@ pub fn parse_minor(text: &[u8]) -> Result<i64, AmountError> {
 }
 
 /// Reads major units of a currency with so many `decimals` into minor units. There may be fewer decimals than the currency has, and more
-/// when they are zero. There are no separators of thousands.
+/// when they are zero. Thousands may be set apart, as spreadsheets do, where there is no doubt that it is they: `1,234.50`, `1 234.50`, `1'234`,
+/// `1,234,567`. A lone `1,234` may be a fraction in another country's hand and is refused.
 ///
 /// # Errors
 /// When the text is not exactly that.
 pub fn parse_major(text: &[u8], decimals: u32, separator: Separator) -> Result<i64, AmountError> {
+    match plain_major(text, decimals, separator) {
+        Err(AmountError::NotANumber) => plain_major(&without_thousands(text, separator)?, decimals, separator),
+        read => read,
+    }
+}
+
+/// Marks between thousands besides the comma and the point: blanks of several widths, and apostrophes.
+const THOUSANDS: [&str; 6] = [" ", "\u{a0}", "\u{202f}", "\u{2009}", "'", "\u{2019}"];
+
+/// The same number without what stands between its thousands.
+fn without_thousands(text: &[u8], separator: Separator) -> Result<Vec<u8>, AmountError> {
+    let text = std::str::from_utf8(text).map_err(|_| AmountError::NotANumber)?;
+    let (decimal, other) = match separator {
+        Separator::Point => ('.', ","),
+        Separator::Comma => (',', "."),
+    };
+    let (signed, fraction) = text.split_once(decimal).map_or((text, None), |(whole, fraction)| (whole, Some(fraction)));
+    let digits = signed.trim_start_matches(['-', '+']);
+    let mark = THOUSANDS.into_iter().chain([other]).find(|mark| digits.contains(mark)).ok_or(AmountError::NotANumber)?;
+    let groups: Vec<&str> = digits.split(mark).collect();
+    let is_group = |(at, group): (usize, &&str)| {
+        let fits = if at == 0 { (1..=3).contains(&group.len()) } else { group.len() == 3 };
+        fits && group.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    if !groups.iter().enumerate().all(is_group) {
+        return Err(AmountError::NotANumber);
+    }
+    if mark == other && groups.len() == 2 && fraction.is_none() {
+        return Err(AmountError::ThousandsOrDecimals);
+    }
+    let sign = signed.strip_suffix(digits).unwrap_or_default();
+    let fraction = fraction.map(|fraction| format!("{decimal}{fraction}")).unwrap_or_default();
+    Ok(format!("{sign}{}{fraction}", groups.concat()).into_bytes())
+}
+
+fn plain_major(text: &[u8], decimals: u32, separator: Separator) -> Result<i64, AmountError> {
     let (negative, digits) = split_sign(text)?;
     let Some(at) = digits.iter().position(|byte| *byte == separator.byte()) else { return signed(negative, digits, 0, decimals) };
     let (whole, rest) = digits.split_at(at);
@@ -194,9 +234,41 @@ mod tests {
         assert_eq!([major("500", 0), major("500.00", 0), major("1.234", 3)], [Ok(500), Ok(500), Ok(1234)]);
         assert_eq!(major("10.505", 2), Err(AmountError::TooManyDecimals(2)));
         assert_eq!(parse_major(b"1234,50", 2, Separator::Comma), Ok(123_450));
-        for text in ["1,234.50", ".5", "5.", "1.2.3", "1.-2", "ten"] {
+        for text in [".5", "5.", "1.2.3", "1.-2", "ten"] {
             assert_eq!(major(text, 2), Err(AmountError::NotANumber), "{text}");
         }
+    }
+
+    #[test]
+    fn thousands_are_passed_over_where_there_is_no_doubt() {
+        for text in ["1,234.50", "1 234.50", "1'234.50", "1\u{a0}234.5", "1\u{202f}234.50", "1\u{2019}234.50"] {
+            assert_eq!(major(text, 2), Ok(123_450), "{text}");
+        }
+        assert_eq!(
+            [major("-1,234,567", 2), major("+12,345,678.9", 2), major("1 234", 2)],
+            [Ok(-123_456_700), Ok(1_234_567_890), Ok(123_400)]
+        );
+        assert_eq!([major("1,234,567", 0), major("1,234.567", 3)], [Ok(1_234_567), Ok(1_234_567)]);
+        let comma = |text: &str, decimals: u32| parse_major(text.as_bytes(), decimals, Separator::Comma);
+        assert_eq!([comma("1.234,50", 2), comma("1.234.567", 2), comma("-1 234,5", 2)], [Ok(123_450), Ok(123_456_700), Ok(-123_450)]);
+        for decimals in [0, 2, 3] {
+            assert_eq!([major("1,234", decimals), comma("-1.234", decimals)], [Err(AmountError::ThousandsOrDecimals); 2]);
+        }
+        for text in [
+            "12,34",
+            "1,23,456.00",
+            "1,2345.00",
+            ",123.00",
+            "1234,567.00",
+            "1,234 567.00",
+            "1,234.567,8",
+            "1.234,50",
+            "1,,234.00",
+            "--1,234.00",
+        ] {
+            assert_eq!(major(text, 2), Err(AmountError::NotANumber), "{text}");
+        }
+        assert_eq!(major("1,234.567", 2), Err(AmountError::TooManyDecimals(2)));
     }
 
     #[test]

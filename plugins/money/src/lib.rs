@@ -1,4 +1,4 @@
-//! Money is an integer of minor units and a currency. Nothing here knows floating point, and nothing adds two currencies.
+//! Money is an integer of minor units and a currency, and this is how reports write it. Nothing here knows floating point, and nothing adds two currencies.
 //!
 //! ```
 //! use taskwarden_money::{Currency, Rate, Separator, parse_major, parse_minor, show_major};
@@ -13,9 +13,11 @@
 #![deny(missing_docs)]
 
 mod amount;
+mod cells;
 mod currency;
 mod rate;
 
 pub use amount::{AmountError, Separator, parse_major, parse_minor, show_major};
+pub use cells::cell_separator;
 pub use currency::{Currency, CurrencyError};
 pub use rate::{Rate, RateError};

@@ -88,7 +88,7 @@ impl Kind {
     pub(crate) fn of_ledger(word: &[u8]) -> Option<Self> {
         Some(match word {
             // An intent asks for money as an order does; what moves it is its charge.
-            b"order" | b"invoice" | b"checkout_session" | b"payment_intent" | b"sale" => Self::Order,
+            b"order" | b"invoice" | b"checkout_session" | b"checkout.session" | b"payment_intent" | b"sale" => Self::Order,
             b"chargeback" => Self::Dispute,
             b"fee" | b"other" => Self::OwnLine,
             other => match Self::of_stripe(other, b"", b"", 0) {
@@ -178,9 +178,10 @@ const TYPES: [(&[u8], Kind); 50] = [
 ];
 
 /// `reporting_category`, where it is no type of the same meaning. Sorted.
-const CATEGORIES: [(&[u8], Kind); 25] = [
+const CATEGORIES: [(&[u8], Kind); 33] = [
     (b"charge_failure", Kind::ChargeFailure),
     (b"connect_reserved_funds", Kind::OwnLine),
+    (b"currency_conversion", Kind::OwnLine),
     (b"dispute", Kind::Dispute),
     (b"dispute_reversal", Kind::DisputeReversal),
     (b"fee", Kind::OwnLine),
@@ -192,12 +193,19 @@ const CATEGORIES: [(&[u8], Kind); 25] = [
     (b"issuing_dispute_fraud_liability_debit", Kind::OwnLine),
     (b"issuing_dispute_provisional_credit", Kind::OwnLine),
     (b"issuing_dispute_provisional_credit_reversal", Kind::OwnLine),
+    (b"minimum_balance_hold", Kind::OwnLine),
+    (b"minimum_balance_release", Kind::OwnLine),
     (b"network_cost", Kind::OwnLine),
+    (b"obligation", Kind::OwnLine),
     (b"other_adjustment", Kind::OwnLine),
     (b"partial_capture_reversal", Kind::PartialCaptureReversal),
+    (b"payment_network_reserved_funds", Kind::OwnLine),
     (b"payout_reversal", Kind::PayoutReversal),
     (b"platform_earning", Kind::OwnLine),
     (b"platform_earning_refund", Kind::OwnLine),
+    (b"platform_fee", Kind::OwnLine),
+    (b"received_credit", Kind::OwnLine),
+    (b"received_credit_reversal", Kind::OwnLine),
     (b"risk_reserved_funds", Kind::OwnLine),
     (b"tax", Kind::OwnLine),
     (b"tax_credit_funding", Kind::OwnLine),

@@ -13,6 +13,8 @@ mod hostile;
 mod invariants;
 mod kind;
 #[cfg(test)]
+mod objects;
+#[cfg(test)]
 mod properties;
 mod read;
 mod report;

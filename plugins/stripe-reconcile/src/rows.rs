@@ -24,6 +24,8 @@ pub(crate) enum Status {
     Won,
     /// A dispute that is not decided.
     Disputed,
+    /// An inquiry, or a dispute that was settled before it became one: no money moves.
+    Inquiry,
 }
 
 impl Status {
@@ -42,7 +44,8 @@ impl Status {
             | b"partially_refunded"
             | b"fulfilled"
             | b"shipped"
-            | b"posted" => Self::Paid,
+            | b"posted"
+            | b"reversed" => Self::Paid,
             b"pending"
             | b"processing"
             | b"requires_action"
@@ -57,7 +60,8 @@ impl Status {
             b"failed" | b"canceled" | b"cancelled" | b"expired" | b"void" | b"voided" | b"unpaid" | b"uncollectible" => Self::Failed,
             b"lost" => Self::Lost,
             b"won" => Self::Won,
-            b"needs_response" | b"under_review" | b"warning_needs_response" | b"warning_under_review" | b"warning_closed" => Self::Disputed,
+            b"needs_response" | b"under_review" => Self::Disputed,
+            b"warning_needs_response" | b"warning_under_review" | b"warning_closed" | b"prevented" => Self::Inquiry,
             _ => return None,
         })
     }
@@ -70,6 +74,7 @@ impl Status {
             Self::Failed => "failed",
             Self::Lost => "lost",
             Self::Won => "won",
+            Self::Inquiry => "warning_closed",
             Self::Disputed => "under_review",
         }
     }

@@ -98,7 +98,28 @@ fn a_won_dispute_returns_its_fee() {
     Case::new(&recorded, &stripe(&rows)).run().assert_classes(&[("charge_bt dispute_won", 1), ("charge_bt matched", 1)]);
     let lost = recorded.replace("usd,won", "usd,lost");
     Case::new(&lost, &stripe(&rows)).run().assert_classes(&[("charge_bt matched", 1), ("charge_bt status_mismatch", 1)]);
-    Case::new(&lost, &stripe(&rows[..2])).run().assert_classes(&[("charge_bt dispute_lost", 1), ("charge_bt matched", 1)]);
+    let booked = Case::new(&lost, &stripe(&rows[..2])).run();
+    booked.assert_classes(&[("charge_bt dispute_lost", 1), ("charge_bt matched", 1)]);
+    assert_eq!(booked.summary.verdict, Verdict::Reconciled, "the books have taken the loss");
+}
+
+#[test]
+fn a_quote_that_is_never_closed_is_no_green_result() {
+    let books = "kind,source,amount,currency,note\ncharge,ch_1,1000,usd,ok\ncharge,ch_2,500,usd,\"5 inches\ncharge,ch_3,700,usd,ok\n";
+    let rows = stripe(&["txn_1,charge,charge,ch_1,pi_1,o1,1000,59,941,usd,2026-01-05,2026-01-07,"]);
+    let done = Case::new(books, &rows).run();
+    assert_eq!(done.summary.verdict, Verdict::Incomplete);
+    let set_aside = &done.files["quarantine.csv"];
+    assert!(set_aside.contains("ledger,3,") && set_aside.contains("never closed"), "{set_aside}");
+}
+
+#[test]
+fn tables_as_spreadsheets_save_them() {
+    let books = "kind\tsource\tamount_major\tcurrency\ncharge\tch_1\t1,234.50\tusd\n";
+    let rows = "balance_transaction_id;reporting_category;source_id;gross;fee;net;currency\ntxn_1;charge;ch_1;1 234.50;0.50;1'234.00;usd\n";
+    let done = Case::new(books, rows).run();
+    done.assert_classes(&[("charge_bt matched", 1)]);
+    assert_eq!(done.summary.verdict, Verdict::Reconciled, "{:?}", done.files.get("quarantine.csv"));
 }
 
 #[test]

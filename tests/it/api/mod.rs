@@ -10,6 +10,7 @@ mod hostile;
 mod income;
 mod openapi;
 mod payloads;
+mod published_fixtures;
 mod ratings;
 mod schedules;
 mod serving;

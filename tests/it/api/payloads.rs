@@ -7,7 +7,7 @@ use taskwarden::store::stripe::{IncomeFilter, IncomeStore as _, StripeStore as _
 use taskwarden::stripe::event::{Content, Event};
 use taskwarden::stripe::income::Basis;
 use taskwarden::stripe::kind::{Kind, Subject, subject};
-use taskwarden::stripe::ledger::Owner;
+use taskwarden::stripe::ledger::{ORDER_KEY, Owner};
 use taskwarden::stripe::object::told;
 use taskwarden::stripe::transaction::{Key, Transaction};
 use taskwarden::zone::Period;
@@ -22,7 +22,7 @@ macro_rules! payloads {
 }
 
 /// In no particular order: none may matter.
-const EVENTS: &[(&str, &str)] = payloads![
+pub(super) const EVENTS: &[(&str, &str)] = payloads![
     ("payment_intent.created", "payment_intent_failed"),
     ("payment_intent.processing", "payment_intent"),
     ("payment_intent.requires_action", "payment_intent_failed"),
@@ -86,7 +86,7 @@ const CREATED_S: i64 = 1_679_090_540;
 fn seen(event_type: &str, object: &Value) -> Result<Vec<Transaction>, String> {
     let body = event("evt_1", event_type, CREATED_S, &object.to_string());
     let event = Event::parse(body.as_bytes()).map_err(|error| error.to_string())?;
-    told(&event).map(|told| told.seen).map_err(|error| error.to_string())
+    told(&event, ORDER_KEY).map(|told| told.seen).map_err(|error| error.to_string())
 }
 
 fn object(text: &str) -> Map<String, Value> {
@@ -168,7 +168,7 @@ fn each_of_them_may_come_as_a_thin_event() {
         let body = body.to_string();
         let event = Event::parse(body.as_bytes()).expect("an event");
         assert!(matches!(&event.content, Content::Thin { snapshot_event: Some(snapshot), .. } if snapshot == "evt_1"), "{event_type}");
-        let fetch = told(&event).expect("readable").fetch.expect("an object to fetch");
+        let fetch = told(&event, ORDER_KEY).expect("readable").fetch.expect("an object to fetch");
         assert_eq!((fetch.kind, Value::from(fetch.id), fetch.owner.account.as_str()), (kind, id, "acct_1"), "{event_type}");
     }
 }

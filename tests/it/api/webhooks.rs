@@ -5,7 +5,7 @@ use taskwarden::native::stripe_event::ProcessStripeEvent;
 use taskwarden::secret::Secret;
 use taskwarden::store::stripe::{StripeStore as _, Verdict};
 use taskwarden::stripe::kind::Kind;
-use taskwarden::stripe::ledger::Owner;
+use taskwarden::stripe::ledger::{ORDER_KEY, Owner};
 use taskwarden::stripe::signature::sign;
 use taskwarden::stripe::transaction::{Key, Transaction};
 use taskwarden::task::{NativeCall, NativeFailure, NativeTask as _};
@@ -55,7 +55,11 @@ pub(super) async fn process(server: &Server) -> Result<Value, NativeFailure> {
 }
 
 async fn run(server: &Server, payload: &str) -> Result<Value, NativeFailure> {
-    let native = ProcessStripeEvent { store: Arc::clone(&server.store) as Arc<dyn Store>, clock: server.clock.clone() };
+    let native = ProcessStripeEvent {
+        store: Arc::clone(&server.store) as Arc<dyn Store>,
+        clock: server.clock.clone(),
+        order_key: ORDER_KEY.to_owned(),
+    };
     let call = NativeCall {
         id: taskwarden::task::TaskId::new(),
         lane: taskwarden::task::LaneKey { task_type: "stripe.event".parse().expect("a type"), ai_model: None },
@@ -68,8 +72,13 @@ async fn run(server: &Server, payload: &str) -> Result<Value, NativeFailure> {
     native.execute(call).await.map(|result| serde_json::from_str(&result).expect("JSON"))
 }
 
+/// Whose the events are that name no account.
+fn ours() -> Owner {
+    Owner { account: String::new(), livemode: true }
+}
+
 async fn known(server: &Server, kind: Kind, id: &str) -> Option<Transaction> {
-    let key = Key { owner: Owner { account: String::new(), livemode: true }, kind, id: id.to_owned() };
+    let key = Key { owner: ours(), kind, id: id.to_owned() };
     server.store.stripe_transaction(&key).await.expect("an answer")
 }
 
@@ -93,6 +102,46 @@ async fn an_event_is_kept_with_its_task_and_processed_once() {
     assert_eq!(server.get("/v1/tasks?state=queued").await.body["tasks"], json!([]), "the repeat made no second task");
     let row = known(&server, Kind::Charge, "ch_1").await.expect("a row");
     assert_eq!((row.standing.status.as_str(), row.captured.amount), ("succeeded", 1000));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn odd_bodies_are_kept_and_say_what_is_wrong_with_them() {
+    let server = Server::start().await;
+    let named = |id: &str, object: &str| event(id, "charge.updated", 1, object).into_bytes();
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let mut not_text = named("evt_text", &charge(r#","description":"?""#));
+    let at = not_text.iter().rposition(|byte| *byte == b'?').expect("it is there");
+    not_text[at] = 0xff;
+    for (body, verdict, processed) in [
+        ([b"\xef\xbb\xbf".as_slice(), &named("evt_bom", &charge(""))].concat(), "unreadable", None),
+        (not_text, "unreadable", None),
+        (br#"{"id":"evt_a","id":"evt_b","type":"charge.updated"}"#.to_vec(), "unreadable", None),
+        (b"[]".to_vec(), "unreadable", None),
+        (named("evt_none", "null"), "accepted", Some("carries none")),
+        (named("evt_deep", &charge(&format!(r#","metadata":{deep}"#))), "accepted", Some("cannot be read")),
+        (named("evt_float", &charge("").replace("\"amount\":1000", "\"amount\":1000.0")), "accepted", Some("amount of ch_1 is 1000.0")),
+        (named("evt_huge", &charge("").replace("\"amount\":1000", "\"amount\":9223372036854775808")), "accepted", Some("amount of ch_1")),
+        (named("evt_exp", &charge("").replace("\"amount\":1000", "\"amount\":1e999")), "accepted", Some("cannot be read")),
+        (named("evt_least", &charge("").replace("\"amount\":1000", "\"amount\":-9223372036854775808")), "accepted", Some("amount of ch_1")),
+        (named("evt_kind", r#"{"id":"thing_1","object":"thing","amount":1}"#), "accepted", Some("\"thing\" is no kind")),
+        (named("evt_gone", r#"{"id":"ch_9","object":"charge","deleted":true}"#), "accepted", Some("amount of ch_9 is missing")),
+        (named("evt_fine", &charge("")), "accepted", Some("")),
+    ] {
+        let shown = String::from_utf8_lossy(&body[..body.len().min(80)]).into_owned();
+        let header = sign(&secret("whsec_test_secret"), &body, seconds(&server));
+        let reply = send(&server, &header, &body).await;
+        assert_eq!((reply.status, reply.body["verdict"].as_str()), (200, Some(verdict)), "{shown}: {}", reply.body);
+        let kept = server.store.stripe_event(reply.body["event"].as_str().expect("an id")).await.expect("an answer").expect("it is kept");
+        assert_eq!(&*kept.body, body.as_slice(), "{shown}");
+        match (processed, if processed.is_some() { Some(process(&server).await) } else { None }) {
+            (Some(why), Some(Err(NativeFailure::Permanent(said)))) if !why.is_empty() => assert!(said.contains(why), "{shown}: {said}"),
+            (None, None) | (Some(""), Some(Ok(_))) => {}
+            (_, other) => panic!("{shown}: {other:?}"),
+        }
+    }
+    let row = known(&server, Kind::Charge, "ch_1").await.expect("the last one");
+    assert_eq!(row.standing.amount, 1000);
     server.stop().await;
 }
 
@@ -205,10 +254,10 @@ async fn a_late_event_fills_what_was_missing_and_says_what_to_fetch() {
     }
     let row = known(&server, Kind::Charge, "ch_1").await.expect("a row");
     assert_eq!((row.links.balance_transaction.as_deref(), row.standing.by.as_str()), (Some("txn_1"), "evt_2"));
-    let wanted = server.store.stripe_wanted(server.clock.now(), 10).await.expect("an answer");
+    let wanted = server.store.stripe_wanted(&ours(), server.clock.now(), 10).await.expect("an answer");
     assert_eq!(wanted.iter().map(|one| (one.object.as_str(), one.id.as_str())).collect::<Vec<_>>(), [("balance_transaction", "txn_1")]);
     server.store.settle_stripe_wanted(wanted, None).await.expect("settled");
-    assert!(server.store.stripe_wanted(server.clock.now(), 10).await.expect("an answer").is_empty());
+    assert!(server.store.stripe_wanted(&ours(), server.clock.now(), 10).await.expect("an answer").is_empty());
     server.stop().await;
 }
 
@@ -227,7 +276,7 @@ async fn a_thin_event_names_what_to_fetch_unless_the_same_was_told_in_full() {
     assert_eq!(process(&server).await.expect("done")["wanted"], 0);
     deliver(&server, &thin("evt_3", "evt_0")).await;
     assert_eq!(process(&server).await.expect("done")["wanted"], 1);
-    let wanted = server.store.stripe_wanted(server.clock.now(), 10).await.expect("an answer");
+    let wanted = server.store.stripe_wanted(&ours(), server.clock.now(), 10).await.expect("an answer");
     assert_eq!((wanted.len(), wanted[0].object.as_str(), wanted[0].id.as_str()), (1, "charge", "ch_1"));
     server.stop().await;
 }

@@ -6,8 +6,8 @@ use std::io::{self, BufReader, Write};
 use taskwarden::secret::Secret;
 use taskwarden::stripe::event::Event;
 use taskwarden::stripe::import::{Entry, ImportKind, ImportOptions, read};
-use taskwarden::stripe::ledger::Owner;
-use taskwarden::stripe::object::{AMOUNT_MAX, told};
+use taskwarden::stripe::ledger::{AMOUNT_MAX, ORDER_KEY, Owner};
+use taskwarden::stripe::object::told;
 use taskwarden::stripe::signature::{TOLERANCE_S, sign, verify};
 use taskwarden_stripe_reconcile::{Inputs, Options, Request, Sink, reconcile};
 
@@ -36,7 +36,7 @@ pub fn signature_header(data: &[u8]) {
 pub fn stripe_event(data: &[u8]) {
     let Ok(event) = Event::parse(data) else { return };
     assert!(!event.id.is_empty());
-    let Ok(told) = told(&event) else { return };
+    let Ok(told) = told(&event, ORDER_KEY) else { return };
     for row in told.seen {
         assert!(!row.key.id.is_empty() && row.standing.amount.abs() <= AMOUNT_MAX);
         assert!(matches!(row.standing.currency.len(), 0 | 3));

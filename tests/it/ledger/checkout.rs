@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 use super::host::RunningHost;
 use super::server::{Scripted, StripeServer};
 
-fn order(id: &str) -> Value {
+pub(crate) fn order(id: &str) -> Value {
     json!({ "order_id": id, "items": [{ "product": "shirt", "quantity": 2 }, { "product": "cap", "quantity": 1 }], "shipping": "post" })
 }
 
-const CHECKOUT: &str = "/v1/payments/checkout";
-const SESSIONS: &str = "/v1/checkout/sessions";
+pub(crate) const CHECKOUT: &str = "/v1/payments/checkout";
+pub(crate) const SESSIONS: &str = "/v1/checkout/sessions";
 
 #[tokio::test]
 async fn an_order_is_sent_to_a_checkout_once_at_the_catalogues_price() {
@@ -97,5 +97,6 @@ async fn without_a_key_there_is_no_checkout_and_no_sync() {
     assert_eq!((status, problem["code"].as_str()), (503, Some("not_configured")), "{problem}");
     let (status, problem) = host.post("/v1/tasks", &json!({ "task_type": "stripe.sync" })).await;
     assert_eq!((status, problem["code"].as_str()), (422, Some("no_plugin_for_task")), "{problem}");
+    assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("stripe.api.key")), "{problem}");
     host.stop().await;
 }

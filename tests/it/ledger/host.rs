@@ -66,7 +66,7 @@ impl RunningHost {
         answer(self.client.post(self.url(path)).json(body).send().await).await
     }
 
-    pub(crate) async fn upload(&self, path: &str, body: &'static str) -> (u16, Value) {
+    pub(crate) async fn upload(&self, path: &str, body: impl Into<reqwest::Body>) -> (u16, Value) {
         answer(self.client.post(self.url(path)).body(body).send().await).await
     }
 

@@ -3,10 +3,13 @@
 mod checkout;
 mod client;
 mod host;
+mod nightly;
+mod published_fixtures;
 mod repair;
 mod server;
 mod store;
 mod sync;
+mod worked;
 
 use std::sync::Arc;
 use std::time::Duration;

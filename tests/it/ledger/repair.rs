@@ -10,6 +10,7 @@ use taskwarden::store::Store;
 use taskwarden::store::stripe::{IncomeFilter, IncomeStore as _, StripeStore as _, Verdict};
 use taskwarden::stripe::income::Basis;
 use taskwarden::stripe::kind::Kind;
+use taskwarden::stripe::ledger::Owner;
 use taskwarden::stripe::transaction::Key;
 use taskwarden::stripe_api::StripeApi;
 use taskwarden::zone::Period;
@@ -19,7 +20,7 @@ use super::{START, api_config};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-async fn repair(world: &World) -> Value {
+pub(crate) async fn repair(world: &World) -> Value {
     let api = StripeApi::new(api_config(&world.server), Arc::clone(&world.clock) as SharedClock, 7).expect("a client");
     let settings = RepairSettings { owner: owner(), payout_grace: 5 * DAY, order_key: "order_id".to_owned() };
     let store = Arc::clone(&world.store) as Arc<dyn Store>;
@@ -67,7 +68,7 @@ async fn movements_that_something_points_to_are_fetched_and_reach_the_income() {
     let done = repair(&world).await;
     assert_eq!((done["fetched"].as_u64(), done["missing"].as_u64()), (Some(1), Some(0)), "{done}");
     assert_eq!(world.rows().await.len(), 1);
-    assert!(world.store.stripe_wanted(world.clock.now(), 10).await.expect("readable").is_empty());
+    assert!(world.store.stripe_wanted(&owner(), world.clock.now(), 10).await.expect("readable").is_empty());
     let all_time = [Period { start_ms: 0, end_ms: START.0 * 2 }];
     let filter = IncomeFilter { basis: Some(Basis::Final), ..IncomeFilter::default() };
     let income = world.store.income(&all_time, &filter).await.expect("sums");
@@ -89,7 +90,33 @@ async fn what_was_only_named_is_fetched_and_what_stripe_does_not_have_is_let_go(
     let done = repair(&world).await;
     assert_eq!((done["fetched"].as_u64(), done["missing"].as_u64()), (Some(1), Some(1)), "{done}");
     assert!(world.store.stripe_transaction(&key(Kind::Charge, "ch_1")).await.expect("readable").is_some());
-    assert!(world.store.stripe_wanted(world.clock.now().plus(30 * DAY), 10).await.expect("readable").is_empty());
+    assert!(world.store.stripe_wanted(&owner(), world.clock.now().plus(30 * DAY), 10).await.expect("readable").is_empty());
+}
+
+#[tokio::test]
+async fn what_belongs_to_others_holds_up_nothing() {
+    let world = World::new().await;
+    world.server.add("/v1/charges", charge_object("ch_1", None));
+    // Events of test data, or of connected accounts: no key opens these, and they wait for ever.
+    let of_others = (0..150).map(|number| {
+        let owner = Owner { account: format!("acct_{}", number % 2), livemode: true };
+        Key { owner, kind: Kind::Charge, id: format!("ch_other_{number}") }
+    });
+    world.store.apply_stripe(Vec::new(), of_others.collect(), world.clock.now()).await.expect("kept");
+    world.clock.sleep(Duration::from_secs(1)).await;
+    world.store.apply_stripe(Vec::new(), vec![key(Kind::Charge, "ch_1")], world.clock.now()).await.expect("kept");
+    let done = repair(&world).await;
+    assert_eq!((done["fetched"].as_u64(), done["missing"].as_u64()), (Some(1), Some(0)), "{done}");
+}
+
+#[tokio::test]
+async fn an_object_that_was_deleted_is_let_go() {
+    let world = World::new().await;
+    world.server.add("/v1/invoices", json!({ "id": "in_1", "object": "invoice", "deleted": true, "created": START_S }));
+    world.store.apply_stripe(Vec::new(), vec![key(Kind::Invoice, "in_1")], world.clock.now()).await.expect("kept");
+    let done = repair(&world).await;
+    assert_eq!((done["missing"].as_u64(), done["unreadable"].as_u64()), (Some(1), Some(0)), "{done}");
+    assert!(world.store.stripe_wanted(&owner(), world.clock.now().plus(30 * DAY), 10).await.expect("readable").is_empty());
 }
 
 #[tokio::test]

@@ -99,6 +99,8 @@ struct State {
     seen: Vec<Seen>,
     /// Added to every checkout: what must never happen.
     surcharge: i64,
+    /// What every checkout looks like, and whether it says what was asked for.
+    session: Option<(Value, bool)>,
     /// Answers to writes by their idempotency key, with what was sent.
     written: HashMap<String, (BTreeMap<String, String>, Value)>,
 }
@@ -160,6 +162,11 @@ impl StripeServer {
     /// From now on checkouts cost more than was asked for.
     pub(crate) fn surcharge(&self, amount: i64) {
         self.state.lock().surcharge = amount;
+    }
+
+    /// From now on checkouts have every field of this one; and say what they were asked for, unless they are not `filled` in.
+    pub(crate) fn sessions_look_like(&self, session: Value, filled: bool) {
+        self.state.lock().session = Some((session, filled));
     }
 
     /// How many different writes were carried out.
@@ -232,7 +239,7 @@ fn respond(request: &Seen, state: &Mutex<State>) -> Vec<u8> {
     if request.method == "POST" {
         return write(request, &mut state);
     }
-    let is_list = request.path.matches('/').count() == 2;
+    let is_list = request.path.matches('/').count() == 2 || state.objects.0.contains_key(&request.path);
     let missing = |what: &str| {
         let error = json!({ "error": { "type": "invalid_request_error", "code": "resource_missing", "message": format!("No such object: '{what}'") } });
         response(if is_list { 400 } else { 404 }, &[], &error)
@@ -261,10 +268,21 @@ fn write(request: &Seen, state: &mut State) -> Vec<u8> {
     let answer = if request.path.ends_with("/expire") {
         json!({ "id": "cs_test_0", "object": "checkout.session", "status": "expired" })
     } else {
-        session(&request.fields, state.written.len(), state.surcharge)
+        let asked = session(&request.fields, state.written.len(), state.surcharge);
+        match &state.session {
+            Some((like, true)) => overlaid(like, &asked),
+            Some((like, false)) => like.clone(),
+            None => asked,
+        }
     };
     state.written.insert(key, (request.fields.clone(), answer.clone()));
     response(200, &[], &answer)
+}
+
+/// The fields of both; where both have one, the second's.
+fn overlaid(under: &Value, over: &Value) -> Value {
+    let fields = [under, over].into_iter().filter_map(Value::as_object).flatten();
+    Value::Object(fields.map(|(name, value)| (name.clone(), value.clone())).collect())
 }
 
 /// A checkout session over what the fields say, with the totals that Stripe would work out.

@@ -46,7 +46,7 @@ pub(crate) fn payout(id: &str, amount: i64, created_s: i64, automatic: bool) -> 
         "balance_transaction": format!("txn_{id}"), "failure_balance_transaction": null, "method": "standard", "type": "bank_account" })
 }
 
-fn payout_movement(id: &str, amount: i64, created_s: i64) -> Value {
+pub(crate) fn payout_movement(id: &str, amount: i64, created_s: i64) -> Value {
     json!({ "id": format!("txn_{id}"), "object": "balance_transaction", "amount": -amount, "fee": 0, "net": -amount, "currency": "eur", "created": created_s,
         "available_on": created_s, "status": "available", "type": "payout", "reporting_category": "payout", "source": id, "exchange_rate": null,
         "fee_details": [], "-payout": id })
@@ -86,7 +86,7 @@ impl World {
         self.store = Arc::new(SqliteStore::open(&self.folder.path().join("t.db"), SqliteOptions::default()).await.expect("a store"));
     }
 
-    async fn sync(&self) -> Result<Value, NativeFailure> {
+    pub(crate) async fn sync(&self) -> Result<Value, NativeFailure> {
         let config = StripeApiConfig { sends_max: 2, ..api_config(&self.server) };
         let api = StripeApi::new(config, Arc::clone(&self.clock) as SharedClock, 7).expect("a client");
         let settings = SyncSettings { owner: owner(), since_s: 0, overlap: Duration::from_secs(3600), order_key: "order_id".to_owned() };
@@ -155,7 +155,10 @@ async fn an_answer_that_is_cut_off_is_read_again_and_counted_once() {
         Scripted::Status(429, vec![("retry-after", "2".to_owned())]),
     ]);
     let done = world.sync().await.expect("a sync");
-    assert_eq!(done["resources"]["balance_transactions"], json!({ "added": 150, "changed": 0, "unchanged": 0, "quarantined": 0 }));
+    assert_eq!(
+        done["resources"]["balance_transactions"],
+        json!({ "added": 150, "changed": 0, "unchanged": 0, "quarantined": 0, "objects": 0 })
+    );
     assert_eq!(world.ids().await, numbered(0..150));
 }
 
@@ -200,7 +203,10 @@ async fn the_next_sync_reads_the_overlap_and_what_is_new() {
     world.server.add(TRANSACTIONS, charge(3, START_S + 5, None));
     world.clock.sleep(Duration::from_secs(10)).await;
     let done = world.sync().await.expect("the second");
-    assert_eq!(done["resources"]["balance_transactions"], json!({ "added": 1, "changed": 1, "unchanged": 0, "quarantined": 0 }));
+    assert_eq!(
+        done["resources"]["balance_transactions"],
+        json!({ "added": 1, "changed": 1, "unchanged": 0, "quarantined": 0, "objects": 0 })
+    );
     let statuses: Vec<_> = world.rows().await.into_iter().map(|row| row.status.unwrap_or_default()).collect();
     assert_eq!(statuses, ["pending", "available", "pending"]);
 }
@@ -244,7 +250,10 @@ async fn rows_that_cannot_be_read_are_quarantined_and_the_others_kept() {
     of_tomorrow["a_field_of_tomorrow"] = json!({ "deep": [1] });
     world.server.add(TRANSACTIONS, of_tomorrow);
     let done = world.sync().await.expect("a sync");
-    assert_eq!(done["resources"]["balance_transactions"], json!({ "added": 2, "changed": 0, "unchanged": 0, "quarantined": 1 }));
+    assert_eq!(
+        done["resources"]["balance_transactions"],
+        json!({ "added": 2, "changed": 0, "unchanged": 0, "quarantined": 1, "objects": 0 })
+    );
     assert_eq!(world.ids().await, ["txn_000001", "txn_000003"]);
     let kept = world.store.quarantine(&owner(), 10).await.expect("rows");
     assert!(kept[0].row.reason.contains("10.00") && kept[0].row.row.contains("txn_000002"), "{kept:?}");

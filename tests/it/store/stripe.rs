@@ -10,7 +10,7 @@ use taskwarden::store::stripe::{IncomeFilter, Recorded, StripeEvent, Verdict};
 use taskwarden::stripe::event::Event;
 use taskwarden::stripe::income::{BUCKET_MS, Basis};
 use taskwarden::stripe::kind::Kind;
-use taskwarden::stripe::ledger::Owner;
+use taskwarden::stripe::ledger::{ORDER_KEY, Owner};
 use taskwarden::stripe::object::told;
 use taskwarden::stripe::plan::Reason;
 use taskwarden::stripe::transaction::Key;
@@ -69,7 +69,7 @@ async fn an_event_and_its_task_are_written_together_and_once(store: Arc<dyn Stor
 
 /// Tells the store what an event says.
 async fn tell(store: &Arc<dyn Store>, body: &str, now: UnixMs) {
-    let told = told(&Event::parse(body.as_bytes()).unwrap()).unwrap();
+    let told = told(&Event::parse(body.as_bytes()).unwrap(), ORDER_KEY).unwrap();
     store.apply_stripe(told.seen, told.fetch.into_iter().collect(), now).await.unwrap();
 }
 
@@ -85,18 +85,18 @@ async fn doubt_is_noted_and_settled(store: Arc<dyn Store>) {
     };
     tell(&store, &intent(1, "processing"), NOW).await;
     tell(&store, &intent(2, "requires_action"), at(1)).await;
-    let wanted = store.stripe_wanted(at(1), 5).await.unwrap();
+    let wanted = store.stripe_wanted(&owner(true), at(1), 5).await.unwrap();
     assert_eq!(wanted.iter().map(|one| (one.id.as_str(), one.reason)).collect::<Vec<_>>(), [("pi_1", Reason::Contested)]);
     store.settle_stripe_wanted(wanted.clone(), Some(at(60))).await.unwrap();
-    assert!(store.stripe_wanted(at(59), 5).await.unwrap().is_empty());
-    assert_eq!(store.stripe_wanted(at(60), 5).await.unwrap(), wanted);
+    assert!(store.stripe_wanted(&owner(true), at(59), 5).await.unwrap().is_empty());
+    assert_eq!(store.stripe_wanted(&owner(true), at(60), 5).await.unwrap(), wanted);
     tell(
         &store,
         &body(3, "payment_intent.succeeded", 10, true, r#""object":"payment_intent","id":"pi_1","status":"succeeded","amount":5"#),
         at(2),
     )
     .await;
-    assert!(store.stripe_wanted(at(60), 5).await.unwrap().is_empty());
+    assert!(store.stripe_wanted(&owner(true), at(60), 5).await.unwrap().is_empty());
     let key = Key { owner: owner(true), kind: Kind::PaymentIntent, id: "pi_1".to_owned() };
     let row = store.stripe_transaction(&key).await.unwrap().unwrap();
     assert_eq!((row.standing.status.as_str(), row.standing.contested), ("succeeded", false));

@@ -15,7 +15,7 @@ use super::super::limits::take_place;
 use super::super::problem::{Answer, Problem, ProblemBody};
 use super::super::query::Query;
 use super::super::submit::shown;
-use crate::store::ledger::{LedgerStore, LoadError, LoadReport, QuarantinedRow, load};
+use crate::store::ledger::{LedgerStore, LoadError, LoadReport, QuarantinedRow, Source, load};
 use crate::stripe::import::{DecimalSeparator, ImportError, ImportKind, ImportOptions, read};
 use crate::stripe::ledger::{Mode, Owner};
 
@@ -67,7 +67,7 @@ fn owner(query: &Query) -> Answer<Owner> {
         ("payout" = Option<String>, Query, description = "the payout that a list of balance transactions was asked for"),
         ("decimal_separator" = Option<String>, Query, description = "`point` or `comma`"),
         ("time_zone" = Option<String>, Query, description = "the IANA zone of a report without UTC columns"),
-        ("order_key" = Option<String>, Query, description = "the metadata key of the order's id [default: order_id]")),
+        ("order_key" = Option<String>, Query, description = "the metadata key of the order's id [default: stripe.sync.order_key]")),
     responses((status = 200, description = "what became of the rows", body = LoadReport),
         (status = 422, description = "this is no such file, or a parameter is wrong", body = ProblemBody, content_type = "application/problem+json")))]
 pub(in crate::http) async fn import(
@@ -83,17 +83,16 @@ pub(in crate::http) async fn import(
     options.payout = query.text("payout").map(str::to_owned);
     options.decimal_separator = query.get::<DecimalSeparator>("decimal_separator")?.unwrap_or_default();
     options.time_zone = query.text("time_zone").map(time_zone).transpose()?;
-    if let Some(key) = query.text("order_key") {
-        key.clone_into(&mut options.order_key);
-    }
+    query.text("order_key").unwrap_or(&api.config.stripe.order_key).clone_into(&mut options.order_key);
     let _place = take_place(&api.transfers, "uploads and downloads")?;
     let config = &api.config;
     let body = BodyReader::new(body, &headers, &api.clock, config.body_idle_timeout, config.import_bytes_max, "http.import_bytes")?;
     let file = body.all(declared_bytes(&headers), config.body_total_timeout).await?;
     let source = format!("upload {}", shown(query.text("source").unwrap_or("without a name")));
-    let owner = options.owner.clone();
+    let (owner, order_key) = (options.owner.clone(), options.order_key.clone());
     let entries = read(&*file, options).map_err(refused)?;
-    let loaded = load(&*api.store as &dyn LedgerStore, &owner, &source, entries, &api.clock).await;
+    let loaded =
+        load(&*api.store as &dyn LedgerStore, Source { owner: &owner, name: &source, order_key: &order_key }, entries, &api.clock).await;
     loaded.map(Json).map_err(|error| match error {
         LoadError::Store(error) => error.into(),
         LoadError::Source(error) => refused(error),

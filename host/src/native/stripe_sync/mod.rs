@@ -15,7 +15,6 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::SharedClock;
-use crate::store::ledger::LedgerCounts;
 use crate::store::{Conflict, Store, StoreError};
 use crate::stripe::ledger::Owner;
 use crate::stripe_api::{ApiError, StripeApi};
@@ -103,7 +102,7 @@ struct Payload {
 /// What an attempt did.
 #[derive(Debug, Default, Serialize)]
 struct Done {
-    resources: BTreeMap<Resource, LedgerCounts>,
+    resources: BTreeMap<Resource, walk::Walked>,
     payouts: members::Listed,
 }
 

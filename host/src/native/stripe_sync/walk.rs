@@ -28,9 +28,19 @@ struct Walk {
     after: Option<String>,
 }
 
+/// What a walk read.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Walked {
+    /// Rows of the balance.
+    #[serde(flatten)]
+    counts: LedgerCounts,
+    /// Charges, payouts and other objects, new or known.
+    objects: u64,
+}
+
 impl StripeSync {
     /// Ends the walk that was begun, or begins one and ends it.
-    pub(super) async fn walk(&self, resource: Resource) -> Result<LedgerCounts, SyncError> {
+    pub(super) async fn walk(&self, resource: Resource) -> Result<Walked, SyncError> {
         let name = resource.path();
         let mut progress = match self.store.cursor(&self.settings.owner, name).await? {
             Some(text) => {
@@ -38,7 +48,7 @@ impl StripeSync {
             }
             None => Progress::default(),
         };
-        let mut counts = LedgerCounts::default();
+        let mut walked = Walked::default();
         let mut walk = progress.walk.take().unwrap_or_else(|| self.new_walk(resource, progress.until_s));
         loop {
             let Some(page) = self.page(resource, &mut walk).await? else { continue };
@@ -59,9 +69,11 @@ impl StripeSync {
                 name: name.to_owned(),
                 value: serde_json::to_string(&now_at).map_err(|error| SyncError::Odd(error.to_string()))?,
             });
-            counts.add(self.store.merge_ledger(batch, self.clock.now()).await?);
+            let objects = batch.objects_read;
+            walked.counts.add(self.store.merge_ledger(batch, self.clock.now()).await?);
+            walked.objects += objects;
             if ended {
-                return Ok(counts);
+                return Ok(walked);
             }
         }
     }
@@ -101,7 +113,7 @@ impl StripeSync {
     pub(super) fn batch(&self, source: &str, entries: Vec<Entry>) -> LedgerBatch {
         let mut batch = LedgerBatch::new(self.settings.owner.clone(), source);
         let now = self.clock.now();
-        entries.into_iter().for_each(|entry| batch.push(entry, now));
+        entries.into_iter().for_each(|entry| batch.push(entry, now, &self.settings.order_key));
         batch
     }
 }

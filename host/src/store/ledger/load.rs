@@ -45,37 +45,46 @@ pub struct ShownRow {
     pub reason: String,
 }
 
+/// What is read.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// Whose rows are in it.
+    pub owner: &'a Owner,
+    /// What to call it where its rows are quarantined.
+    pub name: &'a str,
+    /// The metadata key of our order's id.
+    pub order_key: &'a str,
+}
+
 /// Reads all entries into the store.
 ///
 /// # Errors
 /// See [`LoadError`].
 pub async fn load(
     store: &dyn LedgerStore,
-    owner: &Owner,
-    source: &str,
+    source: Source<'_>,
     entries: impl Iterator<Item = Result<Entry, ImportError>> + Send,
     clock: &SharedClock,
 ) -> Result<LoadReport, LoadError> {
     let mut report = LoadReport::default();
-    let mut batch = LedgerBatch::new(owner.clone(), source);
+    let empty = || LedgerBatch::new(source.owner.clone(), source.name);
+    let mut batch = empty();
     for entry in entries {
-        let entry = entry?;
-        let is_object = matches!(entry, Entry::Object(..));
         let quarantined = batch.quarantined.len();
-        batch.push(entry, clock.now());
-        match batch.quarantined.get(quarantined) {
-            Some(row) if report.first_quarantined.len() < SHOWN_MAX => {
-                report.first_quarantined.push(ShownRow { line: row.line, reason: row.reason.clone() });
-            }
-            Some(_) => {}
-            None => report.objects += u64::from(is_object),
+        batch.push(entry?, clock.now(), source.order_key);
+        if let Some(row) = batch.quarantined.get(quarantined)
+            && report.first_quarantined.len() < SHOWN_MAX
+        {
+            report.first_quarantined.push(ShownRow { line: row.line, reason: row.reason.clone() });
         }
         if batch.rows() >= BATCH_ROWS {
-            let full = std::mem::replace(&mut batch, LedgerBatch::new(owner.clone(), source));
+            let full = std::mem::replace(&mut batch, empty());
+            report.objects += full.objects_read;
             report.counts.add(store.merge_ledger(full, clock.now()).await?);
         }
     }
     if batch.rows() > 0 {
+        report.objects += batch.objects_read;
         report.counts.add(store.merge_ledger(batch, clock.now()).await?);
     }
     Ok(report)

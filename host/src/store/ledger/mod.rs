@@ -4,7 +4,7 @@
 mod load;
 mod plan;
 
-pub use load::{LoadError, LoadReport, load};
+pub use load::{LoadError, LoadReport, Source, load};
 pub(super) use plan::Plan;
 
 use async_trait::async_trait;
@@ -35,6 +35,8 @@ pub struct LedgerBatch {
     pub listings: Vec<PayoutListing>,
     /// Charges and other objects, as they were shown.
     pub objects: Vec<Transaction>,
+    /// How many of the entries were such objects. There can be more in `objects`: one may carry others.
+    pub objects_read: u64,
 }
 
 impl LedgerBatch {
@@ -49,18 +51,20 @@ impl LedgerBatch {
             cursor: None,
             listings: Vec::new(),
             objects: Vec::new(),
+            objects_read: 0,
         }
     }
 
-    /// Puts an entry, which was read at this time, where it belongs.
-    pub fn push(&mut self, entry: Entry, at: UnixMs) {
+    /// Puts an entry, which was read at this time, where it belongs. Our order's id stands in the metadata under `order_key`.
+    pub fn push(&mut self, entry: Entry, at: UnixMs, order_key: &str) {
         match entry {
             Entry::Transaction(line, row) => self.transactions.push((line, *row)),
             Entry::Quarantined(row) => self.quarantined.push(row),
             Entry::Object(line, object) => {
-                let seen = fetched(&self.owner, &object.json, at.0.div_euclid(1000)).map_err(|error| error.to_string());
+                let seen = fetched(&self.owner, &object.json, at.0.div_euclid(1000), order_key).map_err(|error| error.to_string());
                 match seen.and_then(|seen| Ok((seen, payout_listing(&object)?))) {
                     Ok((seen, listing)) => {
+                        self.objects_read += 1;
                         self.objects.extend(seen);
                         self.listings.extend(listing);
                     }

@@ -185,6 +185,14 @@ mod tests {
     }
 
     #[test]
+    fn amounts_at_the_ends_of_64_bits_are_quarantined() {
+        for money in ["9223372036854775807", "-9223372036854775808", "9223372036854775808", "1e3", "1000.0"] {
+            let text = transaction("txn_1", money).replace("\"fee\":59", "\"fee\":0").replace("\"net\":941", &format!("\"net\":{money}"));
+            assert!(matches!(entry(&text, 1, &options()), Entry::Quarantined(_)), "{money}");
+        }
+    }
+
+    #[test]
     fn an_expanded_source_tells_charge_payment_and_order() {
         let text = transaction("txn_1", "1000").replace(
             r#""source":"ch_1""#,

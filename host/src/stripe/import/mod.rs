@@ -4,6 +4,8 @@
 //! that is no such source at all ends in an [`ImportError`], before its first row.
 
 mod amount;
+mod columns;
+mod ended;
 mod json;
 mod report;
 mod transaction;
@@ -18,7 +20,7 @@ pub use transaction::read_transaction;
 
 use taskwarden_money::Currency;
 
-use crate::stripe::ledger::{BalanceTransaction, Owner};
+use crate::stripe::ledger::{AMOUNT_MAX, BalanceTransaction, ORDER_KEY, Owner};
 
 /// Bytes of a row that is shown where it was quarantined.
 pub const ROW_SHOWN_BYTES: usize = 2048;
@@ -89,7 +91,7 @@ impl ImportOptions {
     /// How Stripe writes things unless it is asked to write them differently.
     #[must_use]
     pub fn new(kind: ImportKind, owner: Owner) -> Self {
-        Self { kind, owner, payout: None, decimal_separator: DecimalSeparator::Point, time_zone: None, order_key: "order_id".to_owned() }
+        Self { kind, owner, payout: None, decimal_separator: DecimalSeparator::Point, time_zone: None, order_key: ORDER_KEY.to_owned() }
     }
 }
 
@@ -193,8 +195,12 @@ fn currency(text: &str) -> Result<Currency, String> {
     text.parse().map_err(|error| format!("currency: {:?}: {error}", cut(text, 40)))
 }
 
-/// Stripe's own rule about its ledger. A row that breaks it was read wrongly, or is torn.
+/// Stripe's own rule about its ledger. A row that breaks it was read wrongly, or is torn. Nor is one believed that is out of all proportion:
+/// a sum with it in it might not fit into 64 bits, and would hold up every other row.
 fn check_net(amount: i64, fee: i64, net: i64) -> Result<(), String> {
+    if let Some(huge) = [amount, fee, net].into_iter().find(|money| !(-AMOUNT_MAX..=AMOUNT_MAX).contains(money)) {
+        return Err(format!("{huge} minor units are no amount of money; at most {AMOUNT_MAX} are, either way"));
+    }
     if i128::from(amount) - i128::from(fee) == i128::from(net) {
         return Ok(());
     }

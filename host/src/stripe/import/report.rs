@@ -2,41 +2,30 @@
 //!
 //! Columns are found by name, since whoever runs a report chooses them. Of a time the UTC column is taken where there is one.
 
-use std::collections::BTreeMap;
-use std::io::{BufRead, Chain};
+use std::io::BufRead;
 
 use csv::StringRecord;
+use taskwarden_money::cell_separator;
 
 use super::amount::minor_units;
+use super::columns::{Columns, Time};
+use super::ended::{END, END_ROW, Ended, Place, Widths};
 use super::{Entry, ImportError, ImportKind, ImportOptions, Quarantined, check_net, currency, cut};
 use crate::clock::UnixMs;
+use crate::stripe::figures::begins_a_category;
 use crate::stripe::ledger::{BalanceTransaction, Origin};
 
 const BYTE_ORDER_MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
+/// How UTF-16 begins, in either order.
+const UTF_16: [[u8; 2]; 2] = [[0xff, 0xfe], [0xfe, 0xff]];
 
 /// Reads a report row by row.
 pub struct ReportReader<R> {
-    rows: csv::Reader<Chain<R, &'static [u8]>>,
+    rows: csv::Reader<Ended<R>>,
     columns: Columns,
     options: ImportOptions,
     record: csv::ByteRecord,
-}
-
-/// Where a column is.
-struct Columns {
-    names: BTreeMap<String, usize>,
-    count: usize,
-    created: Time,
-    available: Option<Time>,
-    order: Option<usize>,
-    account: Option<usize>,
-}
-
-/// A column with times, and whether they are UTC already.
-#[derive(Clone, Copy)]
-struct Time {
-    column: usize,
-    utc: bool,
+    last_cells: Widths,
 }
 
 impl<R: BufRead> ReportReader<R> {
@@ -49,24 +38,60 @@ impl<R: BufRead> ReportReader<R> {
             source.consume(BYTE_ORDER_MARK.len());
         }
         let not_this = |why: String| ImportError::NotThis { kind: options.kind.name(), why };
-        let first_line = source.fill_buf()?.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        // As a spreadsheet of a country with decimal commas saves it.
-        let semicolons = first_line.contains(&b';') && !first_line.contains(&b',');
+        let begin = source.fill_buf()?;
+        if UTF_16.iter().any(|mark| begin.starts_with(mark)) {
+            return Err(not_this("it is text in UTF-16; save it as CSV in UTF-8".to_owned()));
+        }
+        let first_line = begin.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let separator = cell_separator(first_line);
         let mut rows = csv::ReaderBuilder::new()
             .flexible(true)
-            .delimiter(if semicolons { b';' } else { b',' })
+            .delimiter(separator)
             // With either kind of line end the reader's own count of lines is behind by one after a carriage return.
             .terminator(csv::Terminator::Any(b'\n'))
-            // So that the last row ends like the others.
-            .from_reader(source.chain(b"\n".as_slice()));
+            .from_reader(Ended::new(source));
         let mut header = rows.byte_headers().map_err(|error| not_this(error.to_string()))?.clone();
         without_carriage_return(&mut header);
         let header = StringRecord::from_byte_record_lossy(header);
         let columns = Columns::find(&header, &options).map_err(not_this)?;
-        Ok(Self { rows, columns, options, record: csv::ByteRecord::new() })
+        Ok(Self { rows, columns, options, record: csv::ByteRecord::new(), last_cells: Widths::default() })
     }
 
-    fn row(&self, line: u64, end: u64) -> Entry {
+    /// The row that begins on `line` and reaches to `end`. Nothing may follow the last cell of the last row, not even a line's end, where a file was
+    /// cut off: so that one is looked at twice.
+    fn row(&mut self, line: u64, end: u64) -> Entry {
+        let at_end = self.rows.get_ref().is_behind(self.rows.position().byte());
+        let cell = self.record.iter().next_back().unwrap_or_default();
+        let torn = match at_end {
+            Place::Before => None,
+            Place::LastRow if self.record.len() == self.columns.count => self.torn(cell),
+            Place::LastRow => None,
+            Place::Beyond => Some(format!(
+                "a quote that is opened in it is never closed: it is torn, or the rows up to line {} are inside the quote and were not read",
+                self.rows.position().line().saturating_sub(2).max(line)
+            )),
+        };
+        self.last_cells.add(cell);
+        if let Some(why) = torn {
+            let shown = self.record.iter().map(String::from_utf8_lossy).collect::<Vec<_>>().join(",");
+            return Entry::Quarantined(Quarantined::new(line, why, shown.trim_end_matches(END).trim_end()));
+        }
+        self.whole_row(line, end)
+    }
+
+    /// Why the last cell of a file that does not end with a line's end cannot be whole, if it cannot.
+    fn torn(&self, cell: &[u8]) -> Option<String> {
+        let text = String::from_utf8_lossy(cell);
+        let cut_off = "and the file ends behind it without a line's end: it is torn";
+        if self.last_cells.is_shorter(cell) {
+            return Some(format!("its last cell {:?} is shorter than all before it, {cut_off}", cut(&text, 40)));
+        }
+        let is_category = self.columns.names.get("reporting_category") == Some(&self.columns.count.saturating_sub(1));
+        let begun = is_category && begins_a_category(text.trim());
+        begun.then(|| format!("reporting_category {:?} is the beginning of one, {cut_off}", cut(&text, 40)))
+    }
+
+    fn whole_row(&self, line: u64, end: u64) -> Entry {
         let shown = || {
             let fields: Vec<_> = self.record.iter().map(String::from_utf8_lossy).collect();
             fields.join(",")
@@ -157,6 +182,9 @@ impl<R: BufRead> Iterator for ReportReader<R> {
             self.record = record;
             return match read {
                 Ok(false) => None,
+                Ok(true) if self.record == END_ROW[..] && self.rows.get_ref().is_behind(self.rows.position().byte()) == Place::Beyond => {
+                    None
+                }
                 // An empty line with a carriage return.
                 Ok(true) if self.record.len() == 1 && self.record.get(0).is_some_and(<[u8]>::is_empty) => continue,
                 Ok(true) => {
@@ -198,49 +226,6 @@ impl Row<'_> {
 
     fn optional(&self, name: &str) -> Option<String> {
         self.text(name).ok().map(str::to_owned)
-    }
-}
-
-impl Columns {
-    fn find(header: &StringRecord, options: &ImportOptions) -> Result<Self, String> {
-        let mut names = BTreeMap::new();
-        for (column, name) in header.iter().enumerate() {
-            let name = name.trim().to_ascii_lowercase();
-            if names.insert(name.clone(), column).is_some() {
-                return Err(format!("the column {} is there twice", cut(&name, 64)));
-            }
-        }
-        let shown: Vec<_> = header.iter().take(12).map(|name| cut(name, 40)).collect();
-        let missing = |name: &str| format!("the column {name} is missing; the header begins with: {}", shown.join(", "));
-        let own: &[&str] = match options.kind {
-            ImportKind::Payouts => &["payout_id"],
-            ImportKind::PayoutReconciliation => &["automatic_payout_id"],
-            ImportKind::BalanceChange | ImportKind::Api => &[],
-        };
-        for name in ["balance_transaction_id", "currency", "gross", "fee", "net", "reporting_category"].iter().chain(own) {
-            if !names.contains_key(*name) {
-                return Err(missing(name));
-            }
-        }
-        let time = |name: &str| {
-            let utc = names.get(&format!("{name}_utc")).map(|column| Time { column: *column, utc: true });
-            utc.or_else(|| names.get(name).map(|column| Time { column: *column, utc: false }))
-        };
-        let (happened, available) =
-            if options.kind == ImportKind::Payouts { ("effective_at", "effective_at") } else { ("created", "available_on") };
-        let created = time(happened).ok_or_else(|| missing(&format!("{happened}_utc")))?;
-        if !created.utc && options.time_zone.is_none() {
-            let ask = "its times are local and do not say where: give the report's time zone, or run it with the column";
-            return Err(format!("{ask} {happened}_utc"));
-        }
-        Ok(Self {
-            count: header.len(),
-            created,
-            available: time(available),
-            order: names.get(&format!("payment_metadata[{}]", options.order_key.to_ascii_lowercase())).copied(),
-            account: names.get("connected_account").or_else(|| names.get("account_id")).copied(),
-            names,
-        })
     }
 }
 
@@ -330,12 +315,86 @@ mod tests {
             let entries = entries(&text, options(ImportKind::BalanceChange));
             assert_eq!(rows(&entries).len(), 1);
             let [(3, why)] = quarantined(&entries)[..] else { panic!("{entries:?}") };
-            assert!(why.contains("header has 13"), "{why}");
+            assert!(why.contains("header has 13") || why.contains("never closed"), "{why}");
         }
         let header = "balance_transaction_id,created_utc,currency,reporting_category,gross,fee,net\n";
         let lost_a_digit = format!("{header}txn_1,2026-01-31 12:00:00,eur,charge,30.00,0.59,29.4");
         let entries = entries(&lost_a_digit, options(ImportKind::BalanceChange));
         assert!(quarantined(&entries)[0].1.contains("is not net 2940"), "{entries:?}");
+    }
+
+    #[test]
+    fn a_last_cell_that_cannot_be_whole_is_quarantined_with_its_row() {
+        let header = "balance_transaction_id,created_utc,currency,gross,fee,net,reporting_category";
+        let row = |id: u32, category: &str| format!("txn_{id},2026-01-31 12:00:00,eur,1.00,0,1.00,{category}");
+        let whole = [row(1, "charge"), row(2, "charge")].join("\n");
+        for (more, last, cut_off, why) in [
+            ("", "", "partial_cap", "beginning of one"),
+            (",source_id", ",ch_3MmlLrLkdIwHu7ix0snN0B15", ",ch_3MmlLrLkdIwHu7ix0snN", "shorter than all"),
+            (",available_on_utc", ",2026-02-07 00:00:00", ",2026-02-07", "shorter than all"),
+            (",description", ",\"a shirt\"", ",\"a sh", "never closed"),
+        ] {
+            let category = if more.is_empty() { "" } else { "charge" };
+            let text = format!("{header}{more}\n{}{last}\n{}", whole.replace('\n', &format!("{last}\n")), row(3, category));
+            let read = |end: &str| entries(&format!("{text}{cut_off}{end}"), options(ImportKind::BalanceChange));
+            let torn = read("");
+            assert_eq!(rows(&torn).len(), 2, "{torn:?}");
+            let [(4, found)] = quarantined(&torn)[..] else { panic!("{torn:?}") };
+            assert!(found.contains(why), "{found}");
+            assert!(
+                matches!(torn.last(), Some(Entry::Quarantined(row)) if row.row.ends_with(cut_off.trim_matches([',', '"']))),
+                "{torn:?}"
+            );
+            // With its line's end the row is whole, as far as anybody can say; and what is whole needs no line's end.
+            assert_eq!(rows(&read("\n")).len(), if more == ",description" { 2 } else { 3 });
+            assert_eq!(
+                quarantined(&entries(
+                    &format!("{text}{}", if more.is_empty() { "charge" } else { last }),
+                    options(ImportKind::BalanceChange)
+                )),
+                []
+            );
+        }
+    }
+
+    #[test]
+    fn a_quote_that_is_never_closed_does_not_swallow_rows_in_silence() {
+        let header = "balance_transaction_id,created_utc,currency,gross,fee,net,reporting_category,description";
+        let row = |id: u32, what: &str| format!("txn_{id},2026-01-31 12:00:00,eur,1.00,0,1.00,charge,{what}");
+        for end in ["\n", ""] {
+            let text = [header, &row(1, "a cap"), &row(2, "\"5 inches\nwide"), &row(3, "a hat")].join("\n") + end;
+            let entries = entries(&text, options(ImportKind::BalanceChange));
+            assert_eq!((entries.len(), rows(&entries).len()), (2, 1), "{entries:?}");
+            let [(3, why)] = quarantined(&entries)[..] else { panic!("{entries:?}") };
+            assert!(why.contains("up to line 5"), "{why}");
+        }
+    }
+
+    #[test]
+    fn tables_as_spreadsheets_save_them() {
+        let text = "balance_transaction_id\tcreated_utc\tcurrency\tgross\tfee\tnet\treporting_category\r\n\
+                    txn_1\t2026-01-31 12:00:00\teur\t1,234.50\t0.59\t1'233.91\tcharge\r\n\
+                    txn_2\t2026-01-31 12:00:00\teur\t1,234\t0\t1,234\tcharge\r\n";
+        let entries_of = |text: &str, options| entries(text, options);
+        let read = entries_of(text, options(ImportKind::BalanceChange));
+        assert_eq!(rows(&read).iter().map(|row| (row.amount, row.net)).collect::<Vec<_>>(), [(123_450, 123_391)]);
+        assert!(matches!(quarantined(&read)[..], [(3, why)] if why.contains("thousands or decimals")), "{read:?}");
+        let german = "balance_transaction_id;created_utc;currency;gross;fee;net;reporting_category\n\
+                      txn_1;2026-01-31 12:00:00;eur;1.234,50;0,59;1.233,91;charge\n";
+        let declared = ImportOptions { decimal_separator: DecimalSeparator::Comma, ..options(ImportKind::BalanceChange) };
+        assert_eq!(rows(&entries_of(german, declared))[0].net, 123_391);
+        let utf_16: Vec<u8> = std::iter::once(0xfeff).chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+        let refused = ReportReader::new(utf_16.as_slice(), options(ImportKind::BalanceChange)).err().map(|error| error.to_string());
+        assert!(refused.is_some_and(|why| why.contains("save it as CSV in UTF-8")));
+    }
+
+    #[test]
+    fn amounts_out_of_all_proportion_hold_up_no_sum() {
+        let header = "balance_transaction_id,created_utc,currency,gross,fee,net,reporting_category\n";
+        let row = |money: &str| format!("{header}txn_1,2026-01-31 12:00:00,idr,{money},0,{money},charge\n");
+        assert_eq!(rows(&entries(&row("10000000000000.00"), options(ImportKind::BalanceChange)))[0].net, 1_000_000_000_000_000);
+        let huge = entries(&row("10000000000000.01"), options(ImportKind::BalanceChange));
+        assert!(quarantined(&huge)[0].1.contains("no amount of money"), "{huge:?}");
     }
 
     #[test]

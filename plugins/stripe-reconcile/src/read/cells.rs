@@ -89,6 +89,13 @@ impl Common {
         })
     }
 
+    /// The number of a row's currency, or of this one where the row has none.
+    pub(crate) fn currency_or(&self, record: Record<'_>, other: &[u8], reading: &mut Reading<'_>) -> Result<u8, Bad> {
+        let cell = Some(record.cell(self.currency)).filter(|cell| !cell.is_empty()).unwrap_or(other);
+        let currency = Currency::parse(cell).map_err(|error| Bad::new("currency", error, cell))?;
+        reading.book.currencies.add(currency).ok_or_else(|| Bad::new("currency", "is the 257th currency", cell))
+    }
+
     #[inline(always)]
     pub(crate) fn scope(&self, record: Record<'_>, reading: &mut Reading<'_>) -> Result<u8, Bad> {
         if self.account == ABSENT && self.livemode == ABSENT {

@@ -2,6 +2,8 @@
 
 use std::io::BufRead;
 
+use taskwarden_money::{Currency, Separator};
+
 use super::cells::{Common, MoneyColumn, id, moment, status, utc_moment};
 use super::{Bad, Columned, Input, ReadError, Reading, each_row};
 use crate::kind::Kind;
@@ -25,6 +27,36 @@ struct Layout {
     created: usize,
     created_utc: usize,
     known_status: Memo<Status>,
+    /// The host's own table of Stripe's objects, where this is one.
+    objects: Option<Objects>,
+}
+
+/// What only the table of Stripe's objects has.
+struct Objects {
+    kind: usize,
+    status: usize,
+    captured: MoneyColumn,
+}
+
+impl Objects {
+    fn find(columns: &Columns) -> Option<Self> {
+        let captured = MoneyColumn::find(columns, "amount_captured", &["amount_captured"], &[]);
+        let (kind, status) = (columns.find(&["kind"]), columns.find(&["status"]));
+        (columns.has("amount_captured") && columns.has("amount_refunded") && kind != ABSENT).then_some(Self { kind, status, captured })
+    }
+
+    /// Whether it asks for money, or tells of it, and moves none: the payment, the charge and the refund beside it do.
+    fn moves_nothing(&self, record: Record<'_>) -> bool {
+        const KINDS: [&[u8]; 5] =
+            [b"checkout.session", b"invoice", b"invoice_payment", b"radar.early_fraud_warning", b"reporting.report_run"];
+        KINDS.contains(&record.cell(self.kind))
+    }
+
+    /// Whether it is a charge that was authorised and of which nothing was captured.
+    fn is_held(&self, record: Record<'_>, currency: Currency, separator: Separator) -> Result<bool, Bad> {
+        let is_charge = record.cell(self.kind) == b"charge" && record.cell(self.status) == b"succeeded";
+        Ok(is_charge && self.captured.read_if_any(record, currency, separator)? == Some(0))
+    }
 }
 
 /// Reads the input `ledger` and answers with the number of records.
@@ -58,6 +90,7 @@ impl Layout {
             created: columns.find(&["created", "created_at", "created_ms", "created_at_ms", "date"]),
             created_utc: columns.find(&["created_utc"]),
             known_status: Memo::default(),
+            objects: Objects::find(columns),
         };
         let keys = [layout.id, layout.order, layout.payment, layout.charge, layout.source, layout.balance_transaction];
         if keys.iter().all(|column| *column == ABSENT) {
@@ -74,6 +107,9 @@ fn is_source(id: &[u8]) -> bool {
 }
 
 fn read_row(layout: &Layout, record: Record<'_>, reading: &mut Reading<'_>) -> Result<(), Bad> {
+    if layout.objects.as_ref().is_some_and(|objects| objects.moves_nothing(record)) {
+        return read_without_movement(layout, record, reading);
+    }
     let (currency, currency_number) = layout.common.currency(record, reading)?;
     let separator = reading.options.separator;
     let amount = layout.amount.read(record, currency, separator)?;
@@ -97,6 +133,10 @@ fn read_row(layout: &Layout, record: Record<'_>, reading: &mut Reading<'_>) -> R
     let mut order = record.id(layout.order);
     if layout.order == ABSENT && !is_source(own.text) && !own.text.starts_with(b"pi_") {
         order = own;
+    }
+    // The table of Stripe's objects has an id for each, also where it belongs to nothing else.
+    if layout.objects.is_some() && [source, payment, order].iter().all(|id| id.is_empty()) {
+        source = own;
     }
     let source_name = id("source", source, reading)?;
     let ids = [
@@ -128,6 +168,11 @@ fn read_row(layout: &Layout, record: Record<'_>, reading: &mut Reading<'_>) -> R
         status: layout.known_status.get(record.cell(layout.status), || status(record.cell(layout.status)))?,
         ..Row::default()
     };
+    if let Some(objects) = &layout.objects
+        && objects.is_held(record, currency, separator)?
+    {
+        row.status = Status::Failed;
+    }
     let mut extra = Extra::default();
     row.fee = match (fee, net) {
         (Some(fee), _) => fee,
@@ -144,6 +189,21 @@ fn read_row(layout: &Layout, record: Record<'_>, reading: &mut Reading<'_>) -> R
         extra.net = net;
     }
     push(row, extra, reading)
+}
+
+/// An object that moves no money: it is counted, and nothing is expected for it. Some have no currency, which is one of its own (ISO 4217).
+fn read_without_movement(layout: &Layout, record: Record<'_>, reading: &mut Reading<'_>) -> Result<(), Bad> {
+    const NONE: &[u8] = b"xxx";
+    let currency = layout.common.currency_or(record, NONE, reading)?;
+    let row = Row {
+        ids: [Name::NONE, id("id", record.id(layout.id), reading)?, Name::NONE, Name::NONE],
+        created: moment("created", record.cell(layout.created), reading)?,
+        currency,
+        scope: layout.common.scope(record, reading)?,
+        kind: KindByte(Kind::OwnLine),
+        ..Row::default()
+    };
+    push(row, Extra::default(), reading)
 }
 
 fn push(row: Row, extra: Extra, reading: &mut Reading<'_>) -> Result<(), Bad> {

@@ -147,12 +147,19 @@ fn each_row<L: Columned>(
         }
         reading.book.names.look_ahead(&mut lookups);
         let mut lookups = lookups.as_slice();
+        let unclosed = block.unclosed();
         for record in block.records() {
             let (these, others) = lookups.split_at_checked(keys.len()).unwrap_or_default();
             let record = record.with_lookups(&keys, these);
             lookups = others;
             count += 1;
-            let read = if record.len() == columns.len() {
+            let read = if unclosed == Some(record.line) {
+                Err(Bad::new(
+                    "",
+                    "has a quote that is never closed: it is torn, or the rows behind it are inside the quote",
+                    record.cell(0),
+                ))
+            } else if record.len() == columns.len() {
                 row(&layout, record, reading)
             } else {
                 Err(Bad::new("", format!("has {} cells where the header has {}", record.len(), columns.len()), record.cell(0)))

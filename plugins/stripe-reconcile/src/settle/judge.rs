@@ -2,14 +2,19 @@
 
 use super::Context;
 use super::compare::Comparison;
-use crate::class::{Class, Leg, Rule};
+use crate::class::{Class, Leg, Outcome, Rule};
 use crate::kind::{Family, Kind};
 use crate::rows::{Book, Extra, Flags, Row, Status, Table};
 
 impl Comparison<'_> {
     pub(super) fn settle_pair(&mut self, left: u32, right: u32, rule: Rule) {
         let class = self.judge(left, right);
-        self.report_pair(left, right, class, rule);
+        // A loss that the books have taken is nothing that anybody could still do something about.
+        if class == Class::DisputeLost && self.left.row(left).status == Status::Lost {
+            self.report(&[left], &[right], class, Outcome::Info, rule);
+        } else {
+            self.report_pair(left, right, class, rule);
+        }
     }
 
     pub(super) fn judge(&self, left: u32, right: u32) -> Class {

@@ -46,7 +46,7 @@ impl Comparison<'_> {
 
     fn class_of_left(&self, row: &Row) -> (Class, Rule) {
         let context = self.context;
-        if row.status == Status::Failed {
+        if matches!(row.status, Status::Failed | Status::Inquiry) {
             (Class::NotPaid, Rule::Status)
         } else if context.is_outside(row) {
             (Class::OutsidePeriod, Rule::Period)

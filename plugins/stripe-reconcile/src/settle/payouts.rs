@@ -98,6 +98,10 @@ impl Comparison<'_> {
             self.report_right(at, Class::OutsidePeriod, Rule::Period);
             return;
         }
+        if row.flags.has(Flags::NOT_FINAL) && !manual {
+            self.report(&[], &[at], Class::TimingInTransit, Outcome::Pending, Rule::NotFinal);
+            return;
+        }
         if !manual && !self.context.payouts_derived {
             // Stripe knows the members and the input does not say them: this must not look settled.
             self.report(&[], &[at], Class::PayoutUnattributable, Outcome::Warning, Rule::EmptyMembership);

@@ -26,6 +26,8 @@ pub(crate) struct Csv<R> {
     doubled: Vec<usize>,
     /// Line ends inside the cells of the record.
     inner_lines: u64,
+    /// The input ended within the quotes of a cell.
+    unclosed: bool,
     /// Where separators and line ends are in a window of the buffer: its first byte, and a bit for each of its 64.
     window: usize,
     marks: u64,
@@ -36,9 +38,15 @@ pub(crate) struct Block<'a> {
     buffer: &'a [u8],
     cells: &'a [(u32, u32)],
     records: &'a [(usize, u64)],
+    unclosed: bool,
 }
 
 impl<'a> Block<'a> {
+    /// The line of the record within whose quotes the input ended. It is the last one, and may have swallowed others.
+    pub(crate) fn unclosed(&self) -> Option<u64> {
+        self.records.last().filter(|_| self.unclosed).map(|(_, line)| *line)
+    }
+
     pub(crate) fn records(&self) -> impl Iterator<Item = Record<'a>> + use<'a> {
         let (buffer, cells) = (self.buffer, self.cells);
         let ends = self.records.iter().skip(1).map(|(first, _)| *first).chain([cells.len()]);
@@ -139,12 +147,13 @@ impl<R: BufRead> Csv<R> {
             records: Vec::new(),
             doubled: Vec::new(),
             inner_lines: 0,
+            unclosed: false,
             window: 0,
             marks: 0,
         }
     }
 
-    /// The first record, which decides whether cells are separated by commas or semicolons. A byte-order mark is passed over.
+    /// The first record, which decides what separates cells: commas, semicolons or tabs. A byte-order mark is passed over.
     pub(crate) fn header(&mut self) -> Result<Option<Record<'_>>, CsvError> {
         while !self.ended && !self.buffer.contains(&b'\n') && self.buffer.len() < RECORD_BYTES_MAX {
             self.fill()?;
@@ -153,9 +162,7 @@ impl<R: BufRead> Csv<R> {
             self.start = 3;
         }
         let first_line = self.buffer.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        if first_line.contains(&b';') && !first_line.contains(&b',') {
-            self.separator = b';';
-        }
+        self.separator = taskwarden_money::cell_separator(first_line);
         self.find_marks(self.start);
         self.next()
     }
@@ -198,7 +205,7 @@ impl<R: BufRead> Csv<R> {
             }
         }
         self.undouble();
-        let block = Block { buffer: &self.buffer, cells: &self.cells, records: &self.records };
+        let block = Block { buffer: &self.buffer, cells: &self.cells, records: &self.records, unclosed: self.unclosed };
         Ok(Some(block).filter(|block| !block.records.is_empty()))
     }
 
@@ -308,7 +315,10 @@ impl<R: BufRead> Csv<R> {
                 Some(b'"') if end + 1 == self.buffer.len() && !self.ended => return None,
                 Some(b'"') => break end,
                 Some(_) => end += 1,
-                None if self.ended => break end,
+                None if self.ended => {
+                    self.unclosed = true;
+                    break end;
+                }
                 None => return None,
             }
         };
@@ -416,8 +426,9 @@ mod tests {
     }
 
     #[test]
-    fn semicolons_and_empty_files() {
+    fn semicolons_tabs_and_empty_files() {
         assert_eq!(read(b"a;b\n1,5;2\n", 64)[1].1, ["1,5", "2"]);
+        assert_eq!(read(b"a\tb\tc\n1,5\t\t\"x\ty\"\r\n", 64)[1].1, ["1,5", "", "x\ty"]);
         assert!(read(b"", 64).is_empty() && read(b"\n\n", 64).is_empty());
     }
 

@@ -18,6 +18,7 @@ use crate::store::postgres::sql;
 use crate::store::stored::{damaged, digest};
 use crate::store::stripe::{Applied, Recorded, StripeEvent, StripeStore};
 use crate::store::{Result, StoreError};
+use crate::stripe::ledger::Owner;
 use crate::stripe::plan::Wanted;
 use crate::stripe::transaction::{Key, Transaction};
 use crate::task::NewTask;
@@ -111,9 +112,9 @@ impl StripeStore for PostgresStore {
         transactions::read(&mut tx, key).await
     }
 
-    async fn stripe_wanted(&self, now: UnixMs, limit: u32) -> Result<Vec<Wanted>> {
+    async fn stripe_wanted(&self, owner: &Owner, now: UnixMs, limit: u32) -> Result<Vec<Wanted>> {
         let mut tx = self.db.begin_read().await?;
-        wanted::due(&mut tx, now, limit).await
+        wanted::due(&mut tx, owner, now, limit).await
     }
 
     async fn settle_stripe_wanted(&self, wanted: Vec<Wanted>, again_at: Option<UnixMs>) -> Result<()> {

@@ -11,6 +11,7 @@ use crate::clock::UnixMs;
 use crate::store::Result;
 use crate::store::postgres::sql;
 use crate::store::stored::damaged;
+use crate::stripe::ledger::Owner;
 use crate::stripe::plan::Wanted;
 
 /// Adds and removes; how many are new.
@@ -79,10 +80,13 @@ pub(super) async fn settle(db: &Db, wanted: &[Wanted], again_at: Option<UnixMs>)
     db.commit(tx).await
 }
 
-pub(super) async fn due(conn: &mut PgConnection, now: UnixMs, limit: u32) -> Result<Vec<Wanted>> {
+pub(super) async fn due(conn: &mut PgConnection, of: &Owner, now: UnixMs, limit: u32) -> Result<Vec<Wanted>> {
     let rows = sql::query(
-        "SELECT * FROM taskwarden.stripe_wanted WHERE due_at_ms <= $1 ORDER BY due_at_ms, account, livemode, object, id, reason LIMIT $2",
+        "SELECT * FROM taskwarden.stripe_wanted WHERE account = $1 AND livemode = $2 AND due_at_ms <= $3 \
+         ORDER BY due_at_ms, object, id, reason LIMIT $4",
     )
+    .bind(&of.account)
+    .bind(of.livemode)
     .bind(now.0)
     .bind(i64::from(limit))
     .fetch_all(conn)

@@ -17,6 +17,7 @@ use super::submit::Submit;
 use crate::clock::UnixMs;
 use crate::store::Result;
 use crate::store::stripe::{Applied, Recorded, StripeEvent, StripeStore};
+use crate::stripe::ledger::Owner;
 use crate::stripe::plan::Wanted;
 use crate::stripe::transaction::{Key, Transaction};
 use crate::task::NewTask;
@@ -46,8 +47,9 @@ impl StripeStore for SqliteStore {
         self.readers.run(move |conn| transactions::read(conn, &key)).await
     }
 
-    async fn stripe_wanted(&self, now: UnixMs, limit: u32) -> Result<Vec<Wanted>> {
-        self.readers.run(move |conn| wanted::due(conn, now, limit)).await
+    async fn stripe_wanted(&self, owner: &Owner, now: UnixMs, limit: u32) -> Result<Vec<Wanted>> {
+        let owner = owner.clone();
+        self.readers.run(move |conn| wanted::due(conn, &owner, now, limit)).await
     }
 
     async fn settle_stripe_wanted(&self, wanted: Vec<Wanted>, again_at: Option<UnixMs>) -> Result<()> {

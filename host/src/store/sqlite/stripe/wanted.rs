@@ -11,6 +11,7 @@ use super::row::owner;
 use crate::clock::UnixMs;
 use crate::store::Result;
 use crate::store::stored::damaged;
+use crate::stripe::ledger::Owner;
 use crate::stripe::plan::Wanted;
 
 /// Adds and removes; how many are new.
@@ -67,9 +68,10 @@ impl Verb for Settle {
     }
 }
 
-pub(super) fn due(conn: &Connection, now: UnixMs, limit: u32) -> Result<Vec<Wanted>> {
-    let due = "SELECT * FROM stripe_wanted WHERE due_at_ms <= ? ORDER BY due_at_ms, account, livemode, object, id, reason LIMIT ?";
-    all(conn, due, params![now.0, limit], |row| {
+pub(super) fn due(conn: &Connection, of: &Owner, now: UnixMs, limit: u32) -> Result<Vec<Wanted>> {
+    let due =
+        "SELECT * FROM stripe_wanted WHERE account = ? AND livemode = ? AND due_at_ms <= ? ORDER BY due_at_ms, object, id, reason LIMIT ?";
+    all(conn, due, params![of.account, of.livemode, now.0, limit], |row| {
         Ok(Wanted {
             owner: owner(row)?,
             object: row.get("object")?,
