@@ -153,22 +153,53 @@ fn eight_digits(text: [u8; 8]) -> Option<i64> {
     i64::try_from((fours * 10_000 + (fours >> 32)) & 0xffff_ffff).ok()
 }
 
-/// Eighteen digits always fit, which is every amount there is but the absurd: no check at each digit.
+/// Eighteen digits always fit, which is every amount there is but the absurd: no check at each digit, and no loop, in each turn of which a
+/// sandbox would look at the fuel and at the time.
 #[inline]
 fn short(negative: bool, digits: &[u8]) -> Result<i64, AmountError> {
-    let (eights, rest) = digits.as_chunks::<8>();
-    let mut value = 0;
-    for eight in eights {
-        value = value * 100_000_000 + eight_digits(*eight).ok_or(AmountError::NotANumber)?;
-    }
-    for digit in rest {
-        let digit = digit.wrapping_sub(b'0');
-        if digit > 9 {
-            return Err(AmountError::NotANumber);
-        }
-        value = value * 10 + i64::from(digit);
-    }
+    let (value, last) = match digits.split_last_chunk::<8>() {
+        Some((before, last)) => (before_last(before), *last),
+        None => (Some(0), right_aligned(digits)),
+    };
+    let (Some(value), Some(last)) = (value, eight_digits(last)) else { return Err(AmountError::NotANumber) };
+    let value = value * 100_000_000 + last;
     Ok(if negative { -value } else { value })
+}
+
+/// What stands before the last eight digits: at most ten.
+#[inline]
+fn before_last(digits: &[u8]) -> Option<i64> {
+    match digits {
+        [] => Some(0),
+        [one] => single(*one),
+        [ten, one] => Some(single(*ten)? * 10 + single(*one)?),
+        digits => match digits.split_last_chunk::<8>() {
+            Some((before, last)) => Some(before_last(before)? * 100_000_000 + eight_digits(*last)?),
+            None => eight_digits(right_aligned(digits)),
+        },
+    }
+}
+
+#[inline]
+fn single(digit: u8) -> Option<i64> {
+    digit.is_ascii_digit().then(|| i64::from(digit - b'0'))
+}
+
+/// Up to eight digits with zeros before them.
+#[inline]
+fn right_aligned(digits: &[u8]) -> [u8; 8] {
+    const ZEROS: u64 = 0x3030_3030_3030_3030;
+    let missing = 8 * 8usize.saturating_sub(digits.len());
+    let text = match (digits, digits.first_chunk::<4>(), digits.last_chunk::<4>()) {
+        // The two overlap in the middle.
+        (_, Some(first), Some(last)) => u64::from(u32::from_le_bytes(*first)) << missing | u64::from(u32::from_le_bytes(*last)) << 32,
+        ([a, b, c], ..) => u64::from(*a) << 40 | u64::from(*b) << 48 | u64::from(*c) << 56,
+        ([a, b], ..) => u64::from(*a) << 48 | u64::from(*b) << 56,
+        ([a], ..) => u64::from(*a) << 56,
+        _ => 0,
+    };
+    // A number that has eight digits misses none.
+    (text | ZEROS & !(u64::MAX.checked_shl(missing as u32).unwrap_or(0))).to_le_bytes()
 }
 
 /// Goes on from `start` with `digits` and then so many zeros. It counts downwards, because there is one more negative number than positive.
@@ -285,6 +316,17 @@ mod tests {
         fn what_is_shown_is_read_back(amount: i64, decimals in 0u32..4) {
             prop_assert_eq!(major(&show_major(amount, decimals), decimals), Ok(amount));
             prop_assert_eq!(minor(&amount.to_string()), Ok(amount));
+        }
+
+        #[test]
+        fn digits_of_every_number_are_read(digits in "[-+]?[0-9]{1,20}", at in 0usize..20, strange in prop::sample::select(b"/:.- a\xff\0".to_vec())) {
+            let expected = digits.parse::<i64>().map_err(|_| AmountError::OutOfRange);
+            prop_assert_eq!(minor(&digits), expected);
+            let mut text = digits.into_bytes();
+            if at > 0 && let Some(byte) = text.get_mut(at) {
+                *byte = strange;
+                prop_assert!(parse_minor(&text).is_err(), "{:?}", text);
+            }
         }
 
         #[test]

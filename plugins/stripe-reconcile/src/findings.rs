@@ -2,6 +2,7 @@
 
 use crate::class::{Class, Leg, Outcome, Rule};
 use crate::store::Pages;
+use crate::sums::Sums;
 
 /// No row, one row, or a list of rows that [`Findings`] keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,9 +29,19 @@ pub(crate) struct Finding {
     pub(crate) rule: Rule,
 }
 
+impl Finding {
+    /// One row with one row that says the same: nearly all of them.
+    pub(crate) fn is_plain_match(&self) -> bool {
+        let one = |members: Members| members.0 & LIST == 0;
+        self.class == Class::Matched && self.outcome == Outcome::Ok && one(self.left) && one(self.right)
+    }
+}
+
 /// All of them.
 #[derive(Default)]
 pub(crate) struct Findings {
+    /// What the plain matches add up to. They themselves are kept only where they will be written.
+    pub(crate) plain: Sums,
     pub(crate) all: Pages<Finding>,
     lists: Vec<Box<[u32]>>,
     /// Rows of the other side that would fit a finding, for people to choose from: the finding, and which of `suggested` they are. Findings

@@ -25,6 +25,7 @@ mod run;
 mod scenarios;
 mod settle;
 mod store;
+mod sums;
 #[cfg(test)]
 mod testing;
 mod text;
@@ -33,6 +34,7 @@ pub use class::{CLASSES_VERSION, Class, Leg, Outcome};
 pub use guest::StripeReconcile;
 pub use invariants::{Check, Invariants, RollForward};
 pub use read::ReadError;
-pub use report::{FxLine, Lifecycle, Line, LineKey, Report, Summary, Verdict};
+pub use report::{FxLine, Lifecycle, LineKey, Report, Summary, Verdict};
 pub use request::{Options, Request};
 pub use run::{Inputs, Reconciliation, Sink, reconcile};
+pub use sums::Line;

@@ -161,6 +161,15 @@ proptest! {
     }
 
     #[test]
+    fn leaving_matches_out_changes_nothing_else(rows in inputs(), payload in payload()) {
+        let more = if payload == "{}" { "" } else { "," };
+        let without = payload.replacen('{', &format!(r#"{{"matches": "none"{more}"#), 1);
+        let (mut all, none) = (case(&rows, payload).run(), case(&rows, &without).run());
+        prop_assert!(all.files.remove("matches.csv").is_some());
+        prop_assert_eq!(all.files, none.files);
+    }
+
+    #[test]
     fn a_run_after_another_finds_the_same_breaks_again(rows in inputs(), payload in payload()) {
         let first = case(&rows, payload).run();
         let again = case(&rows, payload).open(&first.files["breaks.csv"]).run();

@@ -182,6 +182,10 @@ pub(crate) struct Extra {
 pub(crate) struct Table {
     pub(crate) rows: Pages<Row>,
     pub(crate) extras: Pages<Extra>,
+    /// What is true of some row, so that what nobody has need not be looked for in all of them: a bit for each kind and for each key.
+    kinds: u32,
+    keys: [bool; 4],
+    latest: Moment,
 }
 
 impl Table {
@@ -193,9 +197,25 @@ impl Table {
         row.extra.checked_sub(1).and_then(|at| self.extras.get(at)).copied().unwrap_or_default()
     }
 
-    /// Looks ahead at rows that will be wanted: see [`Names::look_ahead`].
+    /// Whether some row is of one of these kinds.
+    pub(crate) fn has_kind(&self, kinds: &[Kind]) -> bool {
+        kinds.iter().any(|kind| self.kinds & (1 << *kind as u32) != 0)
+    }
+
+    /// Whether some row has this id.
+    pub(crate) fn has_key(&self, key: Key) -> bool {
+        self.keys.get(key as usize).copied().unwrap_or_default()
+    }
+
+    /// The last moment at which a row was created.
+    pub(crate) fn latest(&self) -> Moment {
+        self.latest
+    }
+
+    /// Looks ahead at rows that will be wanted, at their first and their last bytes: see [`Names::look_ahead`].
     pub(crate) fn warm(&self, rows: impl Iterator<Item = u32>) {
-        let touched = rows.fold(0i64, |sum, at| sum.wrapping_add(self.rows.get(at).map_or(0, |row| row.amount)));
+        let touch = |row: &Row| row.amount.wrapping_add(i64::from(row.flags.0));
+        let touched = rows.fold(0i64, |sum, at| sum.wrapping_add(self.rows.get(at).map_or(0, touch)));
         std::hint::black_box(touched);
     }
 
@@ -209,6 +229,9 @@ impl Table {
         if extra.net.is_some() || extra.presentment.is_some() || extra.rate.is_some() {
             row.extra = self.extras.push(extra)?.checked_add(1)?;
         }
+        self.kinds |= 1 << row.kind() as u32;
+        self.latest = self.latest.max(row.created);
+        self.keys.iter_mut().zip(row.ids).for_each(|(known, id)| *known |= id.is_some());
         self.rows.push(row)
     }
 }

@@ -9,7 +9,7 @@ use crate::kind::Kind;
 use crate::read::{Input, OpenItem, Quarantine, ReadError, Reading, read_bank, read_ledger, read_open, read_payouts, read_stripe};
 use crate::report::{Facts, Report, Said, Summary, summarise, write_breaks, write_matches, write_quarantine};
 use crate::request::Options;
-use crate::rows::{Book, Scope};
+use crate::rows::{Book, Scope, Table};
 use crate::settle::{Context, Settled, derive_payouts, find_repeats, settle};
 use crate::store::Name;
 
@@ -91,7 +91,7 @@ impl Reconciliation<'_> {
     /// When a file cannot be written, or the rows are of several accounts and none was named.
     pub fn write(self, sink: &mut impl Sink) -> Result<Summary, ReadError> {
         let excluded = excluded_scopes(&self.book, self.options)?;
-        let has = |kind: Kind| self.book.ledger.rows.iter().any(|(_, row)| row.kind() == kind);
+        let has = |kind: Kind| self.book.ledger.has_kind(&[kind]);
         let context = Context {
             book: &self.book,
             options: self.options,
@@ -142,7 +142,7 @@ impl Reconciliation<'_> {
     fn as_of(&self) -> u32 {
         let last = || {
             let tables = [&self.book.ledger, &self.book.stripe, &self.book.payouts, &self.book.bank];
-            tables.into_iter().flat_map(|table| table.rows.iter()).map(|(_, row)| row.created).max().unwrap_or(0)
+            tables.into_iter().map(Table::latest).max().unwrap_or(0)
         };
         self.options.as_of.or(self.options.period.map(|(_, to)| to)).unwrap_or_else(last)
     }

@@ -9,6 +9,7 @@ use crate::class::{Class, Leg, Outcome};
 use crate::findings::Finding;
 use crate::rows::Row;
 use crate::settle::{Context, Settled};
+use crate::sums::{Line, Sums};
 
 /// What a line is about. Sums of several currencies mean nothing, so there is none.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -26,87 +27,30 @@ pub struct LineKey {
     pub balance_type: String,
 }
 
-/// One line of the summary. Amounts are minor units.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
-pub struct Line {
-    /// How many findings.
-    pub findings: u64,
-    /// How many rows of the left side.
-    pub left_rows: u64,
-    /// How many rows of the right side.
-    pub right_rows: u64,
-    /// What the left side says.
-    pub left_total: i128,
-    /// What the right side says.
-    pub right_total: i128,
-    /// Right less left.
-    pub difference: i128,
-    /// The sizes of all differences, which do not cancel each other.
-    pub gross_value: i128,
-}
-
-impl Line {
-    fn add(&mut self, other: &Line) {
-        self.findings += other.findings;
-        self.left_rows += other.left_rows;
-        self.right_rows += other.right_rows;
-        self.left_total += other.left_total;
-        self.right_total += other.right_total;
-        self.gross_value += other.gross_value;
-        self.difference = self.right_total - self.left_total;
-    }
-}
-
 /// All lines, in the order in which they are shown.
 pub(crate) type Lines = BTreeMap<LineKey, Line>;
 
 /// So many findings are looked at together.
 const BLOCK_FINDINGS: usize = 256;
 
-type Numbers = (Leg, Class, Outcome, u8, u8);
-
-/// By numbers, which is how a million findings are added up. Most go to the same line as the one before.
-#[derive(Default)]
-struct Sums {
-    lines: BTreeMap<Numbers, Line>,
-    last: Option<Numbers>,
-    line: Line,
-}
-
-impl Sums {
-    fn line(&mut self, key: Numbers) -> &mut Line {
-        if self.last != Some(key) {
-            self.put_back();
-            self.line = self.lines.remove(&key).unwrap_or_default();
-            self.last = Some(key);
-        }
-        &mut self.line
-    }
-
-    fn put_back(&mut self) {
-        if let Some(key) = self.last.take() {
-            self.lines.insert(key, std::mem::take(&mut self.line));
-        }
-    }
-}
-
 pub(crate) fn lines(context: &Context<'_>, settled: &Settled) -> Lines {
-    let mut sums = Sums::default();
     let findings = &settled.findings;
+    let mut sums = findings.plain.clone();
     for begin in (0..findings.all.len()).step_by(BLOCK_FINDINGS) {
         let block = || (begin..).take(BLOCK_FINDINGS).map_while(|at| findings.all.get(at));
         // The right side's rows lie all over memory; the left side's are in the order in which they were found.
         for leg in Leg::ALL {
-            let right = block().filter(|finding| finding.leg == leg).filter_map(|finding| findings.rows(finding.right).first().copied());
+            let right = block()
+                .filter(|finding| finding.leg == leg && !finding.is_plain_match())
+                .filter_map(|finding| findings.rows(finding.right).first().copied());
             context.tables(leg).1.warm(right);
         }
-        block().for_each(|finding| add(context, settled, finding, &mut sums));
+        block().filter(|finding| !finding.is_plain_match()).for_each(|finding| add(context, settled, finding, &mut sums));
     }
-    sums.put_back();
     let book = context.book;
     let name = |balance: u8| book.balances.get(balance).map(|name| book.names.text(name).to_owned()).unwrap_or_default();
     let mut lines = Lines::new();
-    for ((leg, class, outcome, currency, balance), line) in sums.lines {
+    for ((leg, class, outcome, currency, balance), line) in sums.lines() {
         let key = LineKey { leg, class, outcome, currency: book.currency(currency).to_owned(), balance_type: name(balance) };
         lines.entry(key).or_default().add(&line);
     }

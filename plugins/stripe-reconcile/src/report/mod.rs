@@ -10,6 +10,6 @@ mod summary;
 pub use csv::Lifecycle;
 pub(crate) use csv::{write_breaks, write_matches, write_quarantine};
 pub use fx::FxLine;
-pub use lines::{Line, LineKey};
+pub use lines::LineKey;
 pub(crate) use summary::{Facts, Said, summarise};
 pub use summary::{Report, Summary, Verdict};

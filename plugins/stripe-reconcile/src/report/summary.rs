@@ -6,11 +6,12 @@ use serde::Serialize;
 
 use super::csv::Lifecycle;
 use super::fx::{FxLine, fx};
-use super::lines::{Line, LineKey, Lines, lines};
+use super::lines::{LineKey, Lines, lines};
 use crate::class::{CLASSES_VERSION, Class, Leg, Outcome};
 use crate::invariants::{Invariants, check};
 use crate::read::Quarantine;
 use crate::settle::{Context, Settled};
+use crate::sums::Line;
 use crate::text::show_moment;
 
 /// How it stands.

@@ -12,6 +12,9 @@ use crate::store::Bits;
 /// So many candidates are shown with a row that could not be matched.
 pub(super) const SUGGESTIONS_MAX: usize = 5;
 
+/// In place of the number of a finding that matches two rows.
+const NOTHING_TO_SUGGEST: u32 = u32::MAX;
+
 /// One side of a leg.
 pub(super) struct Side<'a> {
     pub(super) table: &'a Table,
@@ -26,7 +29,7 @@ impl Side<'_> {
 
     /// The rows that are not settled.
     pub(super) fn open(&self) -> impl Iterator<Item = (u32, &Row)> {
-        self.table.rows.iter().filter(|(at, _)| !self.taken.has(*at))
+        self.taken.clear(self.table.rows.len()).filter_map(|at| Some((at, self.table.rows.get(at)?)))
     }
 }
 
@@ -46,21 +49,28 @@ impl<'a> Comparison<'a> {
         let mut totals = LegTotals { leg, left_rows: 0, right_rows: 0, sums: BTreeMap::new(), rows_unclassified: 0, rows_twice: 0 };
         let mut left_taken = Bits::new(left.rows.len());
         let mut right_taken = Bits::new(right.rows.len());
+        let (mut left_sums, mut right_sums) = (SumsByCurrency::new(), SumsByCurrency::new());
         for (at, row) in left.rows.iter() {
             if context.is_left(leg, at, row) {
-                totals.left_rows += 1;
-                totals.sums.entry(row.currency).or_default().0 += context.value(leg, true, row);
+                left_sums.add(row.currency, context.value(leg, true, row));
             } else {
                 left_taken.set(at);
             }
         }
         for (at, row) in right.rows.iter() {
             if context.is_right(leg, at, row) {
-                totals.right_rows += 1;
-                totals.sums.entry(row.currency).or_default().1 += context.value(leg, false, row);
+                right_sums.add(row.currency, context.value(leg, false, row));
             } else {
                 right_taken.set(at);
             }
+        }
+        for (currency, rows, sum) in left_sums.all() {
+            totals.left_rows += rows;
+            totals.sums.entry(currency).or_default().0 = sum;
+        }
+        for (currency, rows, sum) in right_sums.all() {
+            totals.right_rows += rows;
+            totals.sums.entry(currency).or_default().1 = sum;
         }
         let (left, right) = (Side { table: left, taken: left_taken }, Side { table: right, taken: right_taken });
         Self { context, leg, left, right, findings, search, totals }
@@ -85,15 +95,29 @@ impl<'a> Comparison<'a> {
     }
 
     /// One row with one row: the common case, without a list.
-    pub(super) fn report_pair(&mut self, left: u32, right: u32, class: Class, rule: Rule) {
+    pub(super) fn report_pair(&mut self, (left, l): (u32, &Row), (right, r): (u32, &Row), class: Class, rule: Rule) {
         let twice = u64::from(self.left.taken.set(left)) + u64::from(self.right.taken.set(right));
         self.totals.rows_twice += twice;
         let (left, right) = (Members::one(left), Members::one(right));
-        self.findings.push(Finding { left, right, leg: self.leg, class, outcome: class.outcome(), rule });
+        let finding = Finding { left, right, leg: self.leg, class, outcome: class.outcome(), rule };
+        if finding.is_plain_match() {
+            // Both rows are at hand now; a million of them would have to be looked up again.
+            let (left, right) = (self.context.value(self.leg, true, l), self.context.value(self.leg, false, r));
+            self.findings.plain.add_pair((&finding).into(), r.balance, (l.currency, left), (r.currency, right));
+            if !self.context.options.write_matches {
+                return;
+            }
+        }
+        self.findings.push(finding);
     }
 
     /// Rows that belong together.
     pub(super) fn report(&mut self, left: &[u32], right: &[u32], class: Class, outcome: Outcome, rule: Rule) -> u32 {
+        if let ([left], [right], Class::Matched, Outcome::Ok) = (left, right, class, outcome) {
+            let (l, r) = (self.left.row(*left), self.right.row(*right));
+            self.report_pair((*left, &l), (*right, &r), class, rule);
+            return NOTHING_TO_SUGGEST;
+        }
         for at in left {
             self.totals.rows_twice += u64::from(self.left.taken.set(*at));
         }
@@ -130,6 +154,9 @@ impl<'a> Comparison<'a> {
 
     /// Rows of other accounts and of the other mode are no part of this.
     pub(super) fn exclude(&mut self) {
+        if self.context.excluded.iter().all(Option::is_none) {
+            return;
+        }
         let excluded = |row: &Row| self.context.excluded.get(usize::from(row.scope)).copied().flatten();
         let left: Vec<_> = self.left.open().filter_map(|(at, row)| Some((at, excluded(row)?))).collect();
         let right: Vec<_> = self.right.open().filter_map(|(at, row)| Some((at, excluded(row)?))).collect();
@@ -144,6 +171,28 @@ impl<'a> Comparison<'a> {
     /// Sorts rows of one side by what they say, never by where they stood.
     pub(super) fn sort(&self, table: &Table, rows: &mut [u32]) {
         rows.sort_unstable_by(|a, b| compare_rows(self.context.book, table, *a, *b));
+    }
+}
+
+/// Rows and their sum by currency number: a place for each, since a map would be searched for each row.
+struct SumsByCurrency(Vec<(u64, i128)>);
+
+impl SumsByCurrency {
+    fn new() -> Self {
+        Self(vec![(0, 0); usize::from(u8::MAX) + 1])
+    }
+
+    #[inline(always)]
+    fn add(&mut self, currency: u8, value: i128) {
+        if let Some((rows, sum)) = self.0.get_mut(usize::from(currency)) {
+            *rows += 1;
+            *sum += value;
+        }
+    }
+
+    /// Those that there are: currency, rows, sum.
+    fn all(self) -> impl Iterator<Item = (u8, u64, i128)> {
+        (0..=u8::MAX).zip(self.0).filter(|(_, (rows, _))| *rows > 0).map(|(currency, (rows, sum))| (currency, rows, sum))
     }
 }
 

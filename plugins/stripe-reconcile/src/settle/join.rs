@@ -46,6 +46,9 @@ impl Comparison<'_> {
 
     pub(super) fn join(&mut self, key: Key, rule: Rule) {
         let names = self.book().names.count();
+        if !self.left.table.has_key(key) || !self.right.table.has_key(key) {
+            return;
+        }
         let left = Seen::of(&self.left, key, names);
         if !left.any {
             return;
@@ -68,24 +71,27 @@ impl Comparison<'_> {
             }
         }
         let mut many_left = Vec::new();
-        let rows = self.left.table.rows.len();
+        let (lefts, rights) = (self.left.table, self.right.table);
+        let rows = lefts.rows.len();
         for begin in (0..rows).step_by(BLOCK_ROWS) {
             let block = begin..rows.min(begin.saturating_add(BLOCK_ROWS as u32));
             // Partners lie all over memory.
-            let ids = block.clone().map(|at| self.left.table.rows.get(at).map_or(Name::NONE, |row| row.id(key)));
+            let ids = block.clone().map(|at| lefts.rows.get(at).map_or(Name::NONE, |row| row.id(key)));
             let partners = ids.map(|name| place.get(name.0 as usize).copied().unwrap_or(u32::MAX));
-            self.right.table.warm(partners.filter(|partner| *partner != u32::MAX));
+            rights.warm(partners.filter(|partner| *partner != u32::MAX));
             for at in block {
-                let name = self.left.row(at).id(key);
-                if self.left.taken.has(at) || !name.is_some() || !shared(name) {
+                let Some(row) = lefts.rows.get(at) else { continue };
+                let name = row.id(key);
+                if !name.is_some() || self.left.taken.has(at) {
                     continue;
                 }
-                if !alone(name) {
+                let partner = place.get(name.0 as usize).copied().unwrap_or(u32::MAX);
+                if let Some(other) = rights.rows.get(partner) {
+                    if row.kind().family() == other.kind().family() {
+                        self.settle_rows((at, row), (partner, other), rule);
+                    }
+                } else if shared(name) {
                     many_left.push((name, at));
-                } else if let Some(partner) = place.get(name.0 as usize).copied().filter(|partner| *partner != u32::MAX)
-                    && self.left.row(at).kind().family() == self.right.row(partner).kind().family()
-                {
-                    self.settle_pair(at, partner, rule);
                 }
             }
         }
@@ -114,7 +120,7 @@ impl Comparison<'_> {
         if !self.right_is_stripe() {
             return;
         }
-        let repeated: Vec<u32> = self.right.open().map(|(at, _)| at).filter(|at| self.context.repeats.all.has(*at)).collect();
+        let repeated: Vec<u32> = self.context.repeats.all.ones().filter(|at| !self.right.taken.has(*at)).collect();
         for at in repeated {
             let rule = if self.context.repeats.exact.has(at) { Rule::ExactRepeat } else { Rule::ConflictingRepeat };
             self.report_right(at, Class::DuplicateInStripe, rule);

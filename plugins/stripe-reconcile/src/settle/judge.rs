@@ -8,29 +8,35 @@ use crate::rows::{Book, Extra, Flags, Row, Status, Table};
 
 impl Comparison<'_> {
     pub(super) fn settle_pair(&mut self, left: u32, right: u32, rule: Rule) {
-        let class = self.judge(left, right);
+        let (lefts, rights) = (self.left.table, self.right.table);
+        if let (Some(l), Some(r)) = (lefts.rows.get(left), rights.rows.get(right)) {
+            self.settle_rows((left, l), (right, r), rule);
+        }
+    }
+
+    pub(super) fn settle_rows(&mut self, left: (u32, &Row), right: (u32, &Row), rule: Rule) {
+        let class = self.judge(left.1, right.1);
         // A loss that the books have taken is nothing that anybody could still do something about.
-        if class == Class::DisputeLost && self.left.row(left).status == Status::Lost {
-            self.report(&[left], &[right], class, Outcome::Info, rule);
+        if class == Class::DisputeLost && left.1.status == Status::Lost {
+            self.report(&[left.0], &[right.0], class, Outcome::Info, rule);
         } else {
             self.report_pair(left, right, class, rule);
         }
     }
 
-    pub(super) fn judge(&self, left: u32, right: u32) -> Class {
-        let (l, r) = (self.left.row(left), self.right.row(right));
-        if let Some(class) = judge_status(&l, &r) {
+    fn judge(&self, l: &Row, r: &Row) -> Class {
+        if let Some(class) = judge_status(l, r) {
             return class;
         }
         if r.flags.has(Flags::NET_WRONG) && self.leg == Leg::ChargeBt {
             return Class::NetMismatch;
         }
         if l.currency != r.currency {
-            let explained = explains_currency(self.context.book, &l, &r, &self.right.table.extra(&r));
+            let explained = explains_currency(self.context.book, l, r, &self.right.table.extra(r));
             return if explained { Class::FxDifference } else { Class::CurrencyMismatch };
         }
-        let class = self.judge_values(&l, &r);
-        if class == Class::Matched && r.kind().family() == Family::Dispute { dispute(&l, &r) } else { class }
+        let class = self.judge_values(l, r);
+        if class == Class::Matched && r.kind().family() == Family::Dispute { dispute(l, r) } else { class }
     }
 
     fn judge_values(&self, l: &Row, r: &Row) -> Class {

@@ -166,6 +166,9 @@ pub(crate) fn derive_payouts(book: &mut Book) -> bool {
     if book.payouts.rows.len() > 0 {
         return false;
     }
+    if !book.stripe.has_kind(&[Kind::Payout, Kind::PayoutReversal]) {
+        return true;
+    }
     let moved = |row: &Row| matches!(row.kind(), Kind::Payout | Kind::PayoutReversal);
     let mut own: Vec<u32> = book.stripe.rows.iter().filter(|(_, row)| moved(row)).map(|(at, _)| at).collect();
     own.sort_unstable_by(|a, b| compare_rows(book, &book.stripe, *a, *b));

@@ -38,16 +38,20 @@ impl NameError {
     }
 }
 
-/// Texts are laid down in pages of this size, each with its length before it.
+/// Texts are laid down in pages of this size, each with its number and its length before it.
 const TEXT_PAGE_BYTES: usize = 1 << 18;
 const LENGTH_MAX: usize = 255;
+/// Bytes before a text. With an id of Stripe's, which has 27, that is half a line of the processor's cache.
+const HEAD_BYTES: usize = 5;
+const CACHE_LINE_BYTES: usize = 64;
 
 /// Every id seen, found by its text.
 pub(crate) struct Names {
     texts: Vec<Vec<u8>>,
-    /// Where each name's text begins: page and place in it.
+    /// Where each name's text is: page and place in it.
     places: Pages<u32>,
-    /// Open addressing: the upper half of a slot is the hash, the lower the name; zero is free, since no name that is looked up is 0.
+    /// Open addressing: the upper half of a slot is the hash, the lower the place of the text, where the number stands too. Zero is free:
+    /// what has that place is no name that is looked up.
     slots: Vec<u64>,
     used: usize,
     /// Some name has a byte that a CSV cell cannot have without quotes. Hardly ever, and then nobody has to look at each again.
@@ -58,13 +62,12 @@ pub(crate) struct Names {
 pub(crate) fn needs_quotes(text: &[u8]) -> bool {
     // Letters and digits are beyond all of these. Eight at a time: a byte that is not borrows from its high bit.
     const ONES: u64 = 0x0101_0101_0101_0101;
-    let low = |word: &[u8; 8]| {
-        let word = u64::from_le_bytes(*word);
-        word.wrapping_sub(ONES * u64::from(b'-')) & !word & (ONES << 7) != 0
-    };
+    let low = |word: u64| word.wrapping_sub(ONES * u64::from(b'-')) & !word & (ONES << 7);
     let special = |bytes: &[u8]| bytes.iter().any(|byte| matches!(byte, b',' | b'"' | b'\n' | b'\r'));
-    let (words, rest) = text.as_chunks::<8>();
-    words.iter().any(|word| low(word) && special(word)) || special(rest)
+    match Words::of(text) {
+        Some(words) => words.numbers().iter().fold(0, |any, word| any | low(*word)) != 0 && special(text),
+        None => special(text),
+    }
 }
 
 impl Names {
@@ -113,27 +116,33 @@ impl Names {
         loop {
             let slot = self.slots.get(at).copied().unwrap_or(0);
             if slot == 0 {
-                // What is there already was looked at when it came.
-                if text.len() > LENGTH_MAX {
-                    return Err(NameError::TooLong);
-                }
-                if !text.is_ascii() && std::str::from_utf8(text).is_err() {
-                    return Err(NameError::NotUtf8);
-                }
-                let name = self.lay_down(text).ok_or(NameError::TooMany)?;
-                if let Some(slot) = self.slots.get_mut(at) {
-                    *slot = u64::from(hash) << 32 | u64::from(name.0);
-                }
-                self.used += 1;
-                self.needs_quotes |= needs_quotes(text);
-                return Ok(name);
+                return self.add_new(text, hash, at);
             }
-            let name = Name(slot as u32);
-            if (slot >> 32) as u32 == hash && is_same(self.bytes(name), text) {
+            if (slot >> 32) as u32 == hash
+                && let Some((name, known)) = self.at(slot as u32)
+                && is_same(known, text)
+            {
                 return Ok(name);
             }
             at = (at + 1) & mask;
         }
+    }
+
+    /// What is there already was looked at when it came.
+    fn add_new(&mut self, text: &[u8], hash: u32, slot: usize) -> Result<Name, NameError> {
+        if text.len() > LENGTH_MAX {
+            return Err(NameError::TooLong);
+        }
+        if !text.is_ascii() && std::str::from_utf8(text).is_err() {
+            return Err(NameError::NotUtf8);
+        }
+        let (name, place) = self.lay_down(text).ok_or(NameError::TooMany)?;
+        if let Some(slot) = self.slots.get_mut(slot) {
+            *slot = u64::from(hash) << 32 | u64::from(place);
+        }
+        self.used += 1;
+        self.needs_quotes |= needs_quotes(text);
+        Ok(name)
     }
 
     /// Looks ahead at texts that will be added: where each would be, then what is there. In loops this small the processor waits for
@@ -142,7 +151,7 @@ impl Names {
         let mask = self.slots.len() - 1;
         let at = |lookup: &Lookup| self.slots.get(lookup.hash as usize & mask).copied().unwrap_or(0);
         std::hint::black_box(lookups.iter().fold(0u64, |sum, lookup| sum.wrapping_add(at(lookup))));
-        let mut names = Vec::with_capacity(lookups.len());
+        let mut touched = 0u8;
         for lookup in lookups {
             let mut at = lookup.hash as usize & mask;
             let slot = loop {
@@ -154,20 +163,21 @@ impl Names {
             };
             (lookup.at, lookup.slots) = (at as u32, self.slots.len() as u32);
             if slot != 0 {
-                names.push(Name(slot as u32));
+                touched = touched.wrapping_add(self.touch(slot as u32));
             }
         }
-        self.warm_texts(&names);
+        std::hint::black_box(touched);
     }
 
     /// Looks ahead at names whose texts will be wanted.
     pub(crate) fn warm_texts(&self, names: &[Name]) {
         let places: Vec<u32> = names.iter().filter_map(|name| self.places.get(name.0).copied()).collect();
-        let touched = places.iter().filter_map(|place| {
-            let (page, at) = (*place as usize / TEXT_PAGE_BYTES, *place as usize % TEXT_PAGE_BYTES);
-            self.texts.get(page)?.get(at).copied()
-        });
-        std::hint::black_box(touched.fold(0u8, u8::wrapping_add));
+        std::hint::black_box(places.iter().fold(0u8, |sum, place| sum.wrapping_add(self.touch(*place))));
+    }
+
+    fn touch(&self, place: u32) -> u8 {
+        let (page, at) = (place as usize / TEXT_PAGE_BYTES, place as usize % TEXT_PAGE_BYTES);
+        self.texts.get(page).and_then(|page| page.get(at)).copied().unwrap_or(0)
     }
 
     /// The name of a text, if it has one.
@@ -177,8 +187,8 @@ impl Names {
         let mut at = hash as usize & mask;
         loop {
             let slot = self.slots.get(at).copied().filter(|slot| *slot != 0)?;
-            let name = Name(slot as u32);
-            if (slot >> 32) as u32 == hash && self.bytes(name) == text {
+            let (name, known) = self.at(slot as u32)?;
+            if (slot >> 32) as u32 == hash && known == text {
                 return Some(name);
             }
             at = (at + 1) & mask;
@@ -187,14 +197,16 @@ impl Names {
 
     /// The text of a name as bytes.
     pub(crate) fn bytes(&self, name: Name) -> &[u8] {
-        self.find(name).unwrap_or_default()
+        self.places.get(name.0).and_then(|place| self.at(*place)).map_or(&[], |(_, text)| text)
     }
 
-    fn find(&self, name: Name) -> Option<&[u8]> {
-        let place = *self.places.get(name.0)? as usize;
+    /// What was laid down at a place.
+    #[inline(always)]
+    fn at(&self, place: u32) -> Option<(Name, &[u8])> {
+        let place = place as usize;
         let text = self.texts.get(place / TEXT_PAGE_BYTES)?.get(place % TEXT_PAGE_BYTES..)?;
-        let (length, text) = text.split_first()?;
-        text.get(..usize::from(*length))
+        let ([a, b, c, d, length], text) = text.split_first_chunk::<HEAD_BYTES>()?;
+        Some((Name(u32::from_le_bytes([*a, *b, *c, *d])), text.get(..usize::from(*length))?))
     }
 
     /// The text of a name.
@@ -202,20 +214,31 @@ impl Names {
         std::str::from_utf8(self.bytes(name)).unwrap_or_default()
     }
 
-    fn lay_down(&mut self, text: &[u8]) -> Option<Name> {
-        let full = self.texts.last().is_none_or(|page| page.len() + 1 + text.len() > TEXT_PAGE_BYTES);
+    /// Answers with its number and its place.
+    fn lay_down(&mut self, text: &[u8]) -> Option<(Name, u32)> {
+        let full = self.texts.last().is_none_or(|page| page.len() + HEAD_BYTES + text.len().max(WORDS_BYTES_MAX) > TEXT_PAGE_BYTES);
         if full {
-            self.texts.push(Vec::with_capacity(TEXT_PAGE_BYTES));
+            let mut page: Vec<u8> = Vec::with_capacity(TEXT_PAGE_BYTES);
+            // Ids then lie within lines of the cache.
+            page.resize(page.as_ptr().align_offset(CACHE_LINE_BYTES) % CACHE_LINE_BYTES, 0);
+            self.texts.push(page);
         }
         let page_number = self.texts.len() - 1;
         let page = self.texts.last_mut()?;
         let place = u32::try_from(page_number * TEXT_PAGE_BYTES + page.len()).ok()?;
-        page.push(u8::try_from(text.len()).ok()?);
-        // Word by word: a sandbox leaves itself to copy what is longer than a word, and most ids are three words long.
-        let (words, rest) = text.as_chunks::<8>();
-        words.iter().for_each(|word| page.extend_from_slice(word));
-        rest.iter().for_each(|byte| page.push(*byte));
-        self.places.push(place).map(Name)
+        let [a, b, c, d] = self.places.len().to_le_bytes();
+        page.extend_from_slice(&[a, b, c, d, u8::try_from(text.len()).ok()?]);
+        // A sandbox leaves itself to copy bytes whose number is not known beforehand.
+        match Words::of(text) {
+            Some(words) => {
+                let begin = page.len();
+                page.extend_from_slice(&[0; WORDS_BYTES_MAX]);
+                words.write(page.get_mut(begin..begin + text.len())?);
+                page.truncate(begin + text.len());
+            }
+            None => page.extend_from_slice(text),
+        }
+        self.places.push(place).map(|name| (Name(name), place))
     }
 
     fn grow(&mut self) {
@@ -253,35 +276,72 @@ impl Lookup {
     }
 }
 
-/// Whether two texts are the same: a call to compare bytes costs more than comparing the few words of an id.
-fn is_same(a: &[u8], b: &[u8]) -> bool {
-    if a.len() != b.len() {
-        return false;
+const WORDS_BYTES_MAX: usize = 32;
+
+/// A text of 16 to 32 bytes, as ids are, in four words that overlap where it is shorter: with its length they tell all such texts apart.
+/// Going through it word by word would be a loop, and a sandbox looks at the fuel and at the time in each turn of a loop.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Words([[u8; 8]; 4]);
+
+impl Words {
+    #[inline(always)]
+    fn of(text: &[u8]) -> Option<Self> {
+        let (first, last) = (text.first_chunk::<16>()?, text.last_chunk::<16>()?);
+        let ([a, b], [c, d]) = (first.as_chunks::<8>().0, last.as_chunks::<8>().0) else { return None };
+        (text.len() <= WORDS_BYTES_MAX).then_some(Self([*a, *b, *c, *d]))
     }
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
-    let words = a.iter().zip(b).all(|(a, b)| u64::from_le_bytes(*a) == u64::from_le_bytes(*b));
-    words && a_rest.iter().zip(b_rest).all(|(a, b)| a == b)
+
+    #[inline(always)]
+    fn numbers(self) -> [u64; 4] {
+        self.0.map(u64::from_le_bytes)
+    }
+
+    /// Writes the text that it is into as many bytes as that has.
+    #[inline(always)]
+    fn write(self, into: &mut [u8]) {
+        let Self([a, b, c, d]) = self;
+        if let Some(first) = into.first_chunk_mut::<16>() {
+            first.as_chunks_mut::<8>().0.copy_from_slice(&[a, b]);
+        }
+        if let Some(last) = into.last_chunk_mut::<16>() {
+            last.as_chunks_mut::<8>().0.copy_from_slice(&[c, d]);
+        }
+    }
 }
 
-/// Eight bytes at a time, with the multiplication that WebAssembly has. What is hashed is compared afterwards, so a collision costs time
-/// only, and that has a limit.
+/// Whether two texts are the same: a call to compare bytes costs more than comparing the few words of an id.
+#[inline(always)]
+fn is_same(a: &[u8], b: &[u8]) -> bool {
+    match (Words::of(a), Words::of(b)) {
+        (Some(x), Some(y)) => a.len() == b.len() && x.numbers() == y.numbers(),
+        _ => a == b,
+    }
+}
+
+const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// With the multiplication that WebAssembly has. What is hashed is compared afterwards, so a collision costs time only, and that has a
+/// limit.
+#[inline(always)]
 fn hash(text: &[u8]) -> u32 {
-    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mut state = text.len() as u64;
-    let mut mix = |word: u64| {
-        state = (state ^ word).wrapping_mul(ODD);
-        state ^= state >> 29;
+    const ODDS: [u64; 3] = [0xc2b2_ae3d_27d4_eb4f, 0x1656_67b1_9e37_79f9, 0x85eb_ca77_c2b2_ae63];
+    let Some(words) = Words::of(text) else { return hash_by_word(text) };
+    let ([a, b, c, d], [x, y, z]) = (words.numbers(), ODDS);
+    // Four products that need not wait for each other.
+    let sum = (a ^ text.len() as u64).wrapping_mul(ODD).wrapping_add(b.wrapping_mul(x)) ^ c.wrapping_mul(y).wrapping_add(d.wrapping_mul(z));
+    ((sum ^ sum >> 29).wrapping_mul(ODD) >> 32) as u32
+}
+
+/// The same for texts of other lengths.
+fn hash_by_word(text: &[u8]) -> u32 {
+    let (words, rest) = text.as_chunks::<8>();
+    let mix = |state: u64, word: u64| {
+        let state = (state ^ word).wrapping_mul(ODD);
+        state ^ state >> 29
     };
-    let mut words = text.chunks_exact(8);
-    for word in &mut words {
-        mix(u64::from_le_bytes(word.try_into().unwrap_or_default()));
-    }
-    let rest = words.remainder();
-    if !rest.is_empty() {
-        // The last eight bytes, some of them for the second time, where there are that many.
-        let last = text.last_chunk::<8>().copied();
-        mix(last.map_or_else(|| rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)), u64::from_le_bytes));
-    }
+    let state = words.iter().fold(text.len() as u64, |state, word| mix(state, u64::from_le_bytes(*word)));
+    let last = rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
+    let state = if rest.is_empty() { state } else { mix(state, last) };
     (state ^ state >> 32) as u32
 }
 
@@ -299,6 +359,33 @@ mod tests {
             assert_eq!(names.text(name), text(n));
         }
         assert_eq!(names.count(), 20_001);
+    }
+
+    #[test]
+    fn texts_of_every_length_are_told_apart() {
+        let mut names = Names::with_room(0);
+        let text = |length: usize, differs_at: usize| (0..length).map(|at| if at == differs_at { 'x' } else { 'a' }).collect::<String>();
+        let all: Vec<String> = (1..=LENGTH_MAX).flat_map(|length| (0..=length).map(move |at| text(length, at))).collect();
+        let numbers: Vec<_> = all.iter().map(|text| names.add(text.as_bytes()).expect("fits")).collect();
+        assert_eq!(names.count() as usize, all.len() + 1);
+        for (text, name) in all.iter().zip(numbers) {
+            assert_eq!((names.text(name), names.known(text.as_bytes())), (text.as_str(), Some(name)));
+            assert_eq!(names.add(text.as_bytes()), Ok(name));
+        }
+    }
+
+    #[test]
+    fn what_needs_quotes_is_found_at_every_place() {
+        for length in 1..50 {
+            assert!(
+                !needs_quotes(&vec![b'a'; length]) && !needs_quotes(&vec![b'+'; length]) && !needs_quotes("ä".repeat(length).as_bytes())
+            );
+            for (at, special) in (0..length).flat_map(|at| b",\"\n\r".map(|special| (at, special))) {
+                let mut text = vec![b'a'; length];
+                text[at] = special;
+                assert!(needs_quotes(&text), "{text:?}");
+            }
+        }
     }
 
     #[test]

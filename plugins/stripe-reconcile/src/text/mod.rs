@@ -2,6 +2,7 @@
 
 mod columns;
 mod csv;
+mod marks;
 mod memo;
 mod time;
 
