@@ -17,6 +17,7 @@ use super::caps::{http, inputs, journal, log, outputs, progress, settings, tasks
 use super::limiter::MemoryLimiter;
 use super::meter::{Meter, Place, Stop};
 use super::ports::Ports;
+use super::read_ahead::ReadAheadRoom;
 use super::verdict;
 use super::wasi;
 use crate::clock::SharedClock;
@@ -41,6 +42,7 @@ pub(super) struct Guest {
     pub(super) http: Option<Box<HttpSide>>,
     pub(super) grants: Arc<Grants>,
     pub(super) ports: Ports,
+    pub(super) read_ahead_room: ReadAheadRoom,
     pub(super) table: ResourceTable,
     /// Made when the guest first calls WASI: most guests never do.
     pub(super) wasi: Option<WasiCtx>,

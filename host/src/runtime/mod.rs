@@ -11,6 +11,7 @@ mod job;
 mod limiter;
 mod meter;
 pub mod ports;
+mod read_ahead;
 mod run;
 #[cfg(test)]
 mod tests;

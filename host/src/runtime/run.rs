@@ -18,6 +18,7 @@ use super::caps::tasks::Nursery;
 use super::guest::{self, Guest};
 use super::limiter::MemoryLimiter;
 use super::meter::{Meter, Stop, shorten, to_u64};
+use super::read_ahead::ReadAheadRoom;
 use super::{Job, Report, Usage, verdict, wasi};
 use crate::clock::SharedClock;
 use crate::limits::Limit;
@@ -85,6 +86,7 @@ pub(super) async fn run(engine: &Engine, plugin: &ExecutorPre<Guest>, clock: &Sh
         http: None,
         grants: Arc::clone(&job.grants),
         ports: job.ports.clone(),
+        read_ahead_room: ReadAheadRoom::default(),
         table: ResourceTable::new(),
         wasi,
         clock: Arc::clone(clock),

@@ -96,8 +96,13 @@ impl Findings {
     }
 
     pub(crate) fn suggestions(&self, finding: u32) -> &[u32] {
-        let place = self.suggestions.binary_search_by_key(&finding, |(known, _)| *known).ok();
-        place.and_then(|place| self.suggestions.get(place)).map_or(&[], |(_, list)| self.suggested.get(*list))
+        self.suggestion(finding).map_or(&[], |list| self.suggested.get(list))
+    }
+
+    /// Which list is suggested with a finding.
+    pub(crate) fn suggestion(&self, finding: u32) -> Option<Suggestion> {
+        let place = self.suggestions.binary_search_by_key(&finding, |(known, _)| *known).ok()?;
+        self.suggestions.get(place).map(|(_, list)| *list)
     }
 
     /// The rows of one side of a finding.

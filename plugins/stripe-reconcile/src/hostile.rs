@@ -102,6 +102,15 @@ fn many_rows_that_look_alike_have_an_end() {
     let rows: String = (0..ROWS).map(|n| format!("txn_{n},charge,,100,0,100,usd,2026-01-05\n")).collect();
     let done = Case::new(&format!("{LEDGER}{books}"), &format!("{STRIPE}{rows}")).payload(r#"{"matches": "none"}"#).run();
     done.assert_classes(&[("charge_bt ambiguous", 2 * ROWS as u64)]);
+    // What would be too long is not begun, and what to do is said.
+    let case = Case::new(&format!("{LEDGER}{books}"), &format!("{STRIPE}{rows}"));
+    let refused = case.clone().payload(r#"{"breaks_bytes_max": 2000000}"#).try_run().err();
+    assert!(
+        matches!(&refused, Some(ReadError::Invalid(why)) if why.contains("20000 lines, 20000 of them") && why.contains("breaks_bytes_max")),
+        "{refused:?}"
+    );
+    let written = done.files["breaks.csv"].len();
+    assert!(case.payload(&format!(r#"{{"breaks_bytes_max": {written}}}"#)).try_run().is_ok());
     // Under one key, with amounts that never agree.
     let books: String = (0..ROWS).map(|n| format!("o1,{},usd,2026-01-05\n", 2 * n + 10)).collect();
     let rows: String = (0..ROWS).map(|n| format!("txn_{n},charge,,o1,{},0,usd,2026-01-05\n", 2 * n + 13)).collect();

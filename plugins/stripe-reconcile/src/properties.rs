@@ -166,6 +166,10 @@ proptest! {
         let without = payload.replacen('{', &format!(r#"{{"matches": "none"{more}"#), 1);
         let (mut all, none) = (case(&rows, payload).run(), case(&rows, &without).run());
         prop_assert!(all.files.remove("matches.csv").is_some());
+        // What is exactly as long as it may be is not refused.
+        let written = none.files["breaks.csv"].len();
+        let just_enough = without.replacen('{', &format!(r#"{{"breaks_bytes_max": {written},"#), 1);
+        prop_assert!(case(&rows, &just_enough).try_run().is_ok());
         prop_assert_eq!(all.files, none.files);
     }
 

@@ -11,6 +11,8 @@ const HOUR_SECONDS: u32 = 3600;
 /// More days than this do not gate anything.
 const DAYS_MAX: u32 = 366;
 const HOURS_MAX: u32 = 24 * DAYS_MAX;
+/// What the plugin asks for as `output_bytes`, and what a host gives at most unless its operator says otherwise.
+const BREAKS_BYTES_DEFAULT: u64 = 256 << 20;
 /// How many partial sums all searches for groups of one run may look at.
 const GROUP_NODES_DEFAULT: u64 = 8_000_000;
 const GROUP_NODES_MAX: u64 = 1_000_000_000;
@@ -31,6 +33,7 @@ pub struct Request {
     composite_days: Option<u32>,
     group_days: Option<u32>,
     group_nodes_max: Option<u64>,
+    breaks_bytes_max: Option<u64>,
     repeats: Repeats,
     foreign: Foreign,
     balances: BTreeMap<String, Balance>,
@@ -120,6 +123,8 @@ pub struct Options {
     pub(crate) composite_days: u32,
     pub(crate) group_days: u32,
     pub(crate) group_nodes_max: u64,
+    /// A longer `breaks.csv` is not begun.
+    pub(crate) breaks_bytes_max: u64,
     pub(crate) repeats: Repeats,
     pub(crate) foreign: Foreign,
     pub(crate) balances: BTreeMap<Currency, Balance>,
@@ -146,6 +151,7 @@ impl Default for Options {
             composite_days: 2,
             group_days: 7,
             group_nodes_max: GROUP_NODES_DEFAULT,
+            breaks_bytes_max: BREAKS_BYTES_DEFAULT,
             repeats: Repeats::Break,
             foreign: Foreign::Break,
             balances: BTreeMap::new(),
@@ -194,6 +200,7 @@ impl TryFrom<Request> for Options {
             order_metadata: request.order_metadata.unwrap_or(default.order_metadata),
             composite_days: bounded("composite_days", request.composite_days, default.composite_days)?,
             group_days: bounded("group_days", request.group_days, default.group_days)?,
+            breaks_bytes_max: request.breaks_bytes_max.unwrap_or(default.breaks_bytes_max),
             group_nodes_max: request.group_nodes_max.unwrap_or(default.group_nodes_max).min(GROUP_NODES_MAX),
             repeats: request.repeats,
             foreign: request.foreign,

@@ -7,7 +7,7 @@ use crate::carry::carry;
 use crate::class::Class;
 use crate::kind::Kind;
 use crate::read::{Input, OpenItem, Quarantine, ReadError, Reading, read_bank, read_ledger, read_open, read_payouts, read_stripe};
-use crate::report::{Facts, Report, Said, Summary, summarise, write_breaks, write_matches, write_quarantine};
+use crate::report::{Facts, Report, Said, Summary, measure_breaks, summarise, write_breaks, write_matches, write_quarantine};
 use crate::request::Options;
 use crate::rows::{Book, Scope, Table};
 use crate::settle::{Context, Settled, derive_payouts, find_repeats, settle};
@@ -103,6 +103,7 @@ impl Reconciliation<'_> {
             payouts_derived: self.payouts_derived,
         };
         let settled = settle(&context);
+        refuse_endless(&context, &settled)?;
         self.write_all(&context, &settled, sink).map_err(ReadError::Io)
     }
 
@@ -146,6 +147,21 @@ impl Reconciliation<'_> {
         };
         self.options.as_of.or(self.options.period.map(|(_, to)| to)).unwrap_or_else(last)
     }
+}
+
+/// Says before anything is written that it would be too much: rows that look alike, without an id in common, are all breaks.
+fn refuse_endless(context: &Context<'_>, settled: &Settled) -> Result<(), ReadError> {
+    let (lines, least_bytes) = measure_breaks(context, settled);
+    let most = context.options.breaks_bytes_max;
+    if least_bytes <= most {
+        return Ok(());
+    }
+    let alike = settled.findings.all.iter().filter(|(_, finding)| finding.class == Class::Ambiguous).count();
+    Err(ReadError::Invalid(format!(
+        "breaks.csv would have {lines} lines, {alike} of them for rows that look alike, and more than {least_bytes} bytes: breaks_bytes_max \
+         allows {most}. Give the rows an id that the other side has too, or reconcile a shorter period; if so many breaks are meant, raise \
+         breaks_bytes_max in the payload and the limit output_bytes"
+    )))
 }
 
 /// Which scopes are left out, and why. Sums over two accounts mean nothing, so one has to be named when there are several.

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -24,12 +25,12 @@ impl InputPort for DiskInputs {
         // Only the file's name on the host goes to the operator's eyes; the guest learns that reading failed.
         let file = File::open(path).map_err(|error| format!("the input {name:?} cannot be opened: {}", error.kind()))?;
         let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file);
-        Ok(Box::new(DiskStream { file, size_bytes: metadata.map(|metadata| metadata.len()) }))
+        Ok(Box::new(DiskStream { file: Arc::new(file), size_bytes: metadata.map(|metadata| metadata.len()) }))
     }
 }
 
 struct DiskStream {
-    file: File,
+    file: Arc<File>,
     /// Unknown for pipes, which are read until they end.
     size_bytes: Option<u64>,
 }
@@ -40,12 +41,16 @@ impl InputStream for DiskStream {
         self.size_bytes
     }
 
-    /// Blocks: the thread that runs the guest does nothing else.
+    /// On a thread that may block: a pipe gives nothing for as long as its writer likes.
     async fn read(&mut self, max_bytes: u32) -> Result<Bytes, PortError> {
-        let mut chunk = Vec::new();
-        let count = self.file.by_ref().take(u64::from(max_bytes)).read_to_end(&mut chunk);
-        count.map_err(|error| format!("the input cannot be read: {}", error.kind()))?;
-        Ok(chunk.into())
+        let file = Arc::clone(&self.file);
+        let read = tokio::task::spawn_blocking(move || -> io::Result<Vec<u8>> {
+            let mut piece = Vec::with_capacity(usize::try_from(max_bytes).unwrap_or(0));
+            file.take(u64::from(max_bytes)).read_to_end(&mut piece)?;
+            Ok(piece)
+        });
+        let piece = read.await.unwrap_or_else(|error| Err(error.into()));
+        piece.map(Bytes::from).map_err(|error| format!("the input cannot be read: {}", error.kind()))
     }
 }
 

@@ -7,18 +7,17 @@ use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 use crate::runtime::bindings;
 use crate::runtime::guest::Guest;
 use crate::runtime::meter::Meter;
-use crate::runtime::ports::{InputPort, InputStream};
-
-/// Bytes that one read gives at most, whatever the guest asks for.
-const READ_BYTES_MAX: u32 = 1 << 20;
+use crate::runtime::ports::InputPort;
+use crate::runtime::read_ahead::{ReadAhead, ReadAheadRoom};
 
 /// What a guest's handle stands for.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it as public")]
-pub struct Reader(Box<dyn InputStream>);
+pub struct Reader(ReadAhead);
 
 /// What the guest's calls work on.
 pub(in crate::runtime) struct InputsHost<'a> {
     pub(in crate::runtime) port: &'a Arc<dyn InputPort>,
+    pub(in crate::runtime) room: &'a ReadAheadRoom,
     pub(in crate::runtime) table: &'a mut ResourceTable,
     pub(in crate::runtime) meter: &'a mut Meter,
 }
@@ -33,7 +32,7 @@ impl bindings::inputs::Host for InputsHost<'_> {
     async fn open(&mut self, name: String) -> wasmtime::Result<Result<Resource<Reader>, String>> {
         self.meter.call(name.len())?;
         match self.port.open(&name).await {
-            Ok(stream) => Ok(Ok(self.table.push(Reader(stream))?)),
+            Ok(stream) => Ok(Ok(self.table.push(Reader(ReadAhead::new(stream, self.room)))?)),
             Err(why) => Ok(Err(why)),
         }
     }
@@ -48,7 +47,7 @@ impl bindings::inputs::HostReader for InputsHost<'_> {
     async fn read(&mut self, reader: Resource<Reader>, max_bytes: u32) -> wasmtime::Result<Result<Vec<u8>, String>> {
         self.meter.call(0)?;
         let stream = &mut self.table.get_mut(&reader)?.0;
-        match stream.read(max_bytes.min(READ_BYTES_MAX)).await {
+        match stream.read(max_bytes).await {
             Ok(bytes) => {
                 self.meter.take_input(bytes.len())?;
                 Ok(Ok(bytes.into()))
@@ -76,6 +75,7 @@ impl HasData for HasInputs {
 pub(in crate::runtime) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     bindings::inputs::add_to_linker::<_, HasInputs>(linker, |guest| InputsHost {
         port: &guest.ports.inputs,
+        room: &guest.read_ahead_room,
         table: &mut guest.table,
         meter: &mut guest.meter,
     })
@@ -95,7 +95,8 @@ mod tests {
         let limits = Limits::defaults().overridden_by(&LimitSet::default().with(Limit::InputBytes, 12));
         let port: Arc<dyn InputPort> = Arc::new(MemoryInputs::from([("series".to_owned(), Bytes::from_static(b"0123456789"))]));
         let (mut table, mut meter) = (ResourceTable::new(), Meter::new(limits, 0));
-        let mut host = InputsHost { port: &port, table: &mut table, meter: &mut meter };
+        let room = ReadAheadRoom::default();
+        let mut host = InputsHost { port: &port, room: &room, table: &mut table, meter: &mut meter };
         assert!(host.open("other".to_owned()).await.expect("no trap").is_err_and(|why| why.contains("series")));
         let reader = host.open("series".to_owned()).await.expect("no trap").expect("there");
         let borrow = || Resource::new_borrow(reader.rep());

@@ -1,5 +1,7 @@
 //! `outputs`: named byte streams that the task leaves behind, bounded by `output_bytes` together with the result.
 
+use std::sync::Arc;
+
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 
 use crate::runtime::bindings;
@@ -24,17 +26,49 @@ pub struct Writer(usize);
 #[derive(Default)]
 pub(in crate::runtime) struct OutputShelf(Vec<Draft>);
 
+/// What is written at once up to this size goes into one piece with what is written next; a larger piece is kept as it came.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// In pieces: one long vector would be copied whenever it grows, and memory that was never used before is the dearest there is.
 struct Draft {
     name: String,
     media_type: String,
-    bytes: Vec<u8>,
+    pieces: Vec<Vec<u8>>,
+}
+
+impl Draft {
+    fn write(&mut self, bytes: Vec<u8>) {
+        if bytes.len() >= PIECE_BYTES {
+            self.pieces.push(bytes);
+            return;
+        }
+        match self.pieces.last_mut().filter(|last| last.capacity() - last.len() >= bytes.len()) {
+            Some(last) => last.extend_from_slice(&bytes),
+            None => {
+                let mut piece = Vec::with_capacity(PIECE_BYTES);
+                piece.extend_from_slice(&bytes);
+                self.pieces.push(piece);
+            }
+        }
+    }
+
+    fn into_output(self) -> Output {
+        let mut bytes: Arc<[u8]> = std::iter::repeat_n(0, self.pieces.iter().map(Vec::len).sum()).collect();
+        let mut rest = Arc::get_mut(&mut bytes).unwrap_or_default();
+        // Each piece is given back before the next is copied.
+        for piece in self.pieces {
+            let Some((place, after)) = rest.split_at_mut_checked(piece.len()) else { break };
+            place.copy_from_slice(&piece);
+            rest = after;
+        }
+        Output { name: self.name, media_type: self.media_type, bytes }
+    }
 }
 
 impl OutputShelf {
     /// Everything that was written.
     pub(in crate::runtime) fn take(&mut self) -> Vec<Output> {
-        let drafts = std::mem::take(&mut self.0);
-        drafts.into_iter().map(|draft| Output { name: draft.name, media_type: draft.media_type, bytes: draft.bytes.into() }).collect()
+        std::mem::take(&mut self.0).into_iter().map(Draft::into_output).collect()
     }
 
     fn create(&mut self, name: String, media_type: String) -> Result<Writer, String> {
@@ -53,7 +87,7 @@ impl OutputShelf {
         if self.0.len() >= OUTPUTS_MAX {
             return Err(format!("a task may create {OUTPUTS_MAX} outputs; write more into each"));
         }
-        self.0.push(Draft { name, media_type, bytes: Vec::new() });
+        self.0.push(Draft { name, media_type, pieces: Vec::new() });
         Ok(Writer(self.0.len() - 1))
     }
 }
@@ -81,7 +115,7 @@ impl bindings::outputs::HostWriter for OutputsHost<'_> {
         self.meter.put_output(bytes.len())?;
         let Writer(index) = self.table.get(&writer)?;
         let draft = self.shelf.0.get_mut(*index).ok_or_else(|| wasmtime::Error::msg("a writer without an output"))?;
-        draft.bytes.extend_from_slice(&bytes);
+        draft.write(bytes);
         Ok(Ok(()))
     }
 
@@ -131,6 +165,19 @@ mod tests {
         let outputs = shelf.take();
         assert_eq!((outputs.len(), outputs[0].name.as_str(), &*outputs[0].bytes), (1, "report.csv", &b"a,b"[..]));
         assert_eq!(meter.output_bytes, 3);
+    }
+
+    #[test]
+    fn pieces_of_every_size_make_one_output() {
+        let mut draft = Draft { name: "o".to_owned(), media_type: "m".to_owned(), pieces: Vec::new() };
+        let mut expected = Vec::new();
+        for (number, size) in [0, 1, PIECE_BYTES - 1, 1, PIECE_BYTES, 3, 2 * PIECE_BYTES + 1, 5, 6].into_iter().enumerate() {
+            let piece = vec![u8::try_from(number).expect("few"); size];
+            expected.extend_from_slice(&piece);
+            draft.write(piece);
+        }
+        assert_eq!(draft.pieces.len(), 6);
+        assert_eq!(*draft.into_output().bytes, *expected);
     }
 
     #[test]

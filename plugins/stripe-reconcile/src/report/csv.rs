@@ -9,9 +9,9 @@ use super::cells::{Cells, stable_id, write_amount, write_cell, write_names};
 use super::lines::gross;
 use super::order::ordered;
 use crate::class::{Class, Leg, Outcome, Rule};
-use crate::findings::Finding;
+use crate::findings::{Finding, Suggestion};
 use crate::read::Quarantine;
-use crate::rows::{Key, Row};
+use crate::rows::{Key, Row, Table};
 use crate::settle::{Context, Settled};
 use crate::store::Name;
 use crate::text::{show_day, show_moment};
@@ -44,6 +44,38 @@ fn rank_of_break(finding: &Finding) -> Option<u8> {
 
 fn priority(finding: &Finding) -> u8 {
     if finding.outcome == Outcome::Break { finding.class.priority() } else { 5 }
+}
+
+/// How many lines `breaks.csv` will have, and how many bytes it has at least.
+pub(crate) fn measure_breaks(context: &Context<'_>, settled: &Settled) -> (u64, u64) {
+    // The id, the state, the day, two digits, and the commas between all of them.
+    const LINE_BYTES_MIN: u64 = 60;
+    const MOMENT_BYTES: u64 = 20;
+    let length = |name: Name| context.book.names.bytes(name).len() as u64;
+    let (mut lines, mut bytes) = (0, 0);
+    let mut last: (Option<Suggestion>, u64) = (None, 0);
+    for (at, finding) in settled.findings.all.iter().filter(|(_, finding)| rank_of_break(finding).is_some()) {
+        let list = settled.findings.suggestion(at);
+        // Rows that look alike share a list.
+        if last.0 != list {
+            last = (list, suggested(context, settled, at, finding).map(|name| length(name) + 1).sum());
+        }
+        let (left_table, right_table) = context.tables(finding.leg);
+        let own = match (&*settled.findings.rows(finding.left), &*settled.findings.rows(finding.right)) {
+            ([row], []) => left_table.rows.get(*row),
+            ([], [row]) => right_table.rows.get(*row),
+            _ => None,
+        };
+        let of_row = |row: &Row| {
+            let moment = if row.created == 0 { 0 } else { MOMENT_BYTES };
+            moment + row.kind().name().len() as u64 + row.ids.map(length).iter().sum::<u64>()
+        };
+        let words = [finding.leg.name(), finding.outcome.name(), finding.class.name(), finding.rule.name()];
+        let words: usize = words.iter().map(|word| word.len()).sum();
+        lines += 1;
+        bytes += LINE_BYTES_MIN + words as u64 + own.map_or(0, of_row) + last.1;
+    }
+    (lines, bytes)
 }
 
 /// Writes `breaks.csv`. `before` has the ids of the run before and when they were first seen.
@@ -166,20 +198,24 @@ pub(crate) fn write_matches(context: &Context<'_>, settled: &Settled, mut out: i
 
 /// Looks ahead at the rows and ids of the next findings, which lie all over memory: see [`crate::store::Names::look_ahead`].
 fn warm(context: &Context<'_>, settled: &Settled, next: &[u32]) {
-    let findings = || next.iter().take(WARM_FINDINGS).filter_map(|at| settled.findings.all.get(*at));
-    let mut places = Vec::with_capacity(WARM_FINDINGS);
-    for finding in findings() {
-        let first = |members| settled.findings.rows(members).first().copied();
-        places.push((finding.leg, first(finding.left), first(finding.right)));
-    }
+    let findings: Vec<&Finding> = next.iter().take(WARM_FINDINGS).filter_map(|at| settled.findings.all.get(*at)).collect();
     let mut names = Vec::with_capacity(4 * WARM_FINDINGS);
-    for (leg, left, right) in places {
+    for of_leg in findings.chunk_by(|a, b| a.leg == b.leg) {
+        let Some(leg) = of_leg.first().map(|finding| finding.leg) else { continue };
         let (left_table, right_table) = context.tables(leg);
-        for row in [left.map(|at| left_table.row(at)), right.map(|at| right_table.row(at))].into_iter().flatten() {
-            names.extend(
-                [Key::Source, Key::BalanceTransaction, Key::Order].map(|key| row.id(key)).into_iter().filter(|name| name.is_some()),
-            );
-        }
+        let first = |members| settled.findings.rows(members).first().copied();
+        let lefts: Vec<u32> = of_leg.iter().filter_map(|finding| first(finding.left)).collect();
+        let rights: Vec<u32> = of_leg.iter().filter_map(|finding| first(finding.right)).collect();
+        left_table.warm(lefts.iter().copied());
+        right_table.warm(rights.iter().copied());
+        // Both sides mostly have the same source.
+        let ids = |table: &Table, at: u32, keys: &[Key], names: &mut Vec<Name>| {
+            if let Some(row) = table.rows.get(at) {
+                names.extend(keys.iter().map(|key| row.id(*key)).filter(|name| name.is_some()));
+            }
+        };
+        lefts.iter().for_each(|at| ids(left_table, *at, &[Key::Source, Key::Order], &mut names));
+        rights.iter().for_each(|at| ids(right_table, *at, &[Key::BalanceTransaction], &mut names));
     }
     context.book.names.warm_texts(&names);
 }

@@ -8,7 +8,7 @@ mod order;
 mod summary;
 
 pub use csv::Lifecycle;
-pub(crate) use csv::{write_breaks, write_matches, write_quarantine};
+pub(crate) use csv::{measure_breaks, write_breaks, write_matches, write_quarantine};
 pub use fx::FxLine;
 pub use lines::LineKey;
 pub(crate) use summary::{Facts, Said, summarise};

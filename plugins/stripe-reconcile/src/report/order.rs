@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 
 use crate::class::Leg;
-use crate::findings::{Finding, Rows};
-use crate::rows::{Key, Row};
+use crate::findings::{Finding, Members, Rows};
+use crate::rows::{Key, Row, Table};
 use crate::settle::{Context, Settled, compare_rows};
 use crate::store::Name;
 
@@ -59,11 +59,16 @@ fn compare(context: &Context<'_>, settled: &Settled, x: u32, y: u32) -> Ordering
 /// The id that a finding is known by.
 fn main_name(context: &Context<'_>, settled: &Settled, finding: &Finding) -> Name {
     let (left_table, right_table) = context.tables(finding.leg);
-    let left = settled.findings.rows(finding.left).first().map(|at| left_table.row(*at));
-    let right = settled.findings.rows(finding.right).first().map(|at| right_table.row(*at));
-    let of = |row: Option<Row>| row.map_or(Name::NONE, |row| own_name(&row));
-    // A payout has many members and stands on the right of them.
-    if finding.leg == Leg::BtPayout { of(right).or(of(left)) } else { of(left).or(of(right)) }
+    let of = |table: &Table, members: Members| {
+        let first = settled.findings.rows(members).first().copied();
+        first.and_then(|at| table.rows.get(at)).map_or(Name::NONE, own_name)
+    };
+    // A payout has many members and stands on the right of them. The other side is looked at only where the first has no id: its rows lie
+    // all over memory.
+    let (first, second) = ((left_table, finding.left), (right_table, finding.right));
+    let (first, second) = if finding.leg == Leg::BtPayout { (second, first) } else { (first, second) };
+    let name = of(first.0, first.1);
+    if name.is_some() { name } else { of(second.0, second.1) }
 }
 
 fn own_name(row: &Row) -> Name {

@@ -38,7 +38,7 @@ pub(super) struct Candidates {
 
 impl Comparison<'_> {
     pub(super) fn match_composites(&mut self) {
-        let (left, right) = (self.candidates(true), self.candidates(false));
+        let (left, right) = (self.candidates(true, SUGGESTIONS_MAX), self.candidates(false, SUGGESTIONS_MAX));
         if !left.can_meet(&right) {
             return;
         }
@@ -85,8 +85,9 @@ impl Comparison<'_> {
         has(Key::BalanceTransaction, 1) | has(Key::Source, 2) | has(Key::Payment, if intent { 4 } else { 8 }) | has(Key::Order, 16)
     }
 
-    /// The open rows of a side that may have a partner at all.
-    pub(super) fn candidates(&self, is_left: bool) -> Candidates {
+    /// The open rows of a side that may have a partner at all. Of rows of the same gate and time so many are in order and come first: a
+    /// million rows that look alike would be compared by their texts for seconds, for the sake of the few that are shown.
+    pub(super) fn candidates(&self, is_left: bool, in_order: usize) -> Candidates {
         let side = if is_left { &self.left } else { &self.right };
         let moves = |row: &Row| {
             let other = matches!(row.kind(), Kind::OwnLine | Kind::Unknown | Kind::RefundFailure | Kind::ChargeFailure);
@@ -102,8 +103,12 @@ impl Comparison<'_> {
         }
         let id_sets = rows.iter().map(|row| row.ids).collect();
         let mut candidates = Candidates { rows, id_sets };
-        let order = |a: u32, b: u32| super::compare::compare_rows(self.context.book, side.table, a, b);
-        candidates.rows.sort_unstable_by(|a, b| (a.gate(), a.time).cmp(&(b.gate(), b.time)).then_with(|| order(a.at, b.at)));
+        let order = |a: &Candidate, b: &Candidate| super::compare::compare_rows(self.context.book, side.table, a.at, b.at);
+        candidates.rows.sort_unstable_by_key(|row| (row.gate(), row.time));
+        for alike in candidates.rows.chunk_by_mut(|a, b| (a.gate(), a.time) == (b.gate(), b.time)) {
+            let first = if alike.len() > in_order { alike.select_nth_unstable_by(in_order, order).0 } else { alike };
+            first.sort_unstable_by(order);
+        }
         candidates
     }
 

@@ -18,7 +18,7 @@ impl Comparison<'_> {
 
     /// `one_is_left`: one row of the left side is several of the right, or the reverse.
     fn match_sums(&mut self, one_is_left: bool) {
-        let (ones, parts) = (self.candidates(one_is_left), self.candidates(!one_is_left));
+        let (ones, parts) = (self.candidates(one_is_left, usize::MAX), self.candidates(!one_is_left, usize::MAX));
         if !ones.can_meet(&parts) {
             return;
         }

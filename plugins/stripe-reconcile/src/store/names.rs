@@ -151,7 +151,7 @@ impl Names {
         let mask = self.slots.len() - 1;
         let at = |lookup: &Lookup| self.slots.get(lookup.hash as usize & mask).copied().unwrap_or(0);
         std::hint::black_box(lookups.iter().fold(0u64, |sum, lookup| sum.wrapping_add(at(lookup))));
-        let mut touched = 0u8;
+        let mut places = Vec::with_capacity(lookups.len());
         for lookup in lookups {
             let mut at = lookup.hash as usize & mask;
             let slot = loop {
@@ -163,21 +163,24 @@ impl Names {
             };
             (lookup.at, lookup.slots) = (at as u32, self.slots.len() as u32);
             if slot != 0 {
-                touched = touched.wrapping_add(self.touch(slot as u32));
+                places.push(slot as u32);
             }
         }
-        std::hint::black_box(touched);
+        self.warm_places(&places);
     }
 
     /// Looks ahead at names whose texts will be wanted.
     pub(crate) fn warm_texts(&self, names: &[Name]) {
         let places: Vec<u32> = names.iter().filter_map(|name| self.places.get(name.0).copied()).collect();
-        std::hint::black_box(places.iter().fold(0u8, |sum, place| sum.wrapping_add(self.touch(*place))));
+        self.warm_places(&places);
     }
 
-    fn touch(&self, place: u32) -> u8 {
-        let (page, at) = (place as usize / TEXT_PAGE_BYTES, place as usize % TEXT_PAGE_BYTES);
-        self.texts.get(page).and_then(|page| page.get(at)).copied().unwrap_or(0)
+    fn warm_places(&self, places: &[u32]) {
+        let touch = |place: u32| {
+            let (page, at) = (place as usize / TEXT_PAGE_BYTES, place as usize % TEXT_PAGE_BYTES);
+            self.texts.get(page).and_then(|page| page.get(at)).copied().unwrap_or(0)
+        };
+        std::hint::black_box(places.iter().fold(0u8, |sum, place| sum.wrapping_add(touch(*place))));
     }
 
     /// The name of a text, if it has one.
