@@ -184,6 +184,8 @@ pub(crate) struct Table {
     pub(crate) extras: Pages<Extra>,
     /// What is true of some row, so that what nobody has need not be looked for in all of them: a bit for each kind and for each key.
     kinds: u32,
+    flags: Flags,
+    fees_known: u64,
     keys: [bool; 4],
     latest: Moment,
 }
@@ -200,6 +202,16 @@ impl Table {
     /// Whether some row is of one of these kinds.
     pub(crate) fn has_kind(&self, kinds: &[Kind]) -> bool {
         kinds.iter().any(|kind| self.kinds & (1 << *kind as u32) != 0)
+    }
+
+    /// Whether one of these flags is set in some row.
+    pub(crate) fn has_flag(&self, flags: u8) -> bool {
+        self.flags.has(flags)
+    }
+
+    /// How many rows say what the fee is.
+    pub(crate) fn fees_known(&self) -> u64 {
+        self.fees_known
     }
 
     /// Whether some row has this id.
@@ -230,6 +242,8 @@ impl Table {
             row.extra = self.extras.push(extra)?.checked_add(1)?;
         }
         self.kinds |= 1 << row.kind() as u32;
+        self.flags.set(row.flags.0);
+        self.fees_known += u64::from(row.flags.has(Flags::FEE_KNOWN));
         self.latest = self.latest.max(row.created);
         self.keys.iter_mut().zip(row.ids).for_each(|(known, id)| *known |= id.is_some());
         self.rows.push(row)

@@ -27,13 +27,24 @@ struct Seen {
 impl Seen {
     fn of(side: &Side<'_>, key: Key, names: u32) -> Self {
         let mut seen = Self { any: false, once: Bits::new(names), twice: Bits::new(names) };
-        for name in side.open().map(|(_, row)| row.id(key)).filter(|name| name.is_some()) {
-            seen.any = true;
-            if seen.once.set(name.0) {
-                seen.twice.set(name.0);
-            }
-        }
+        side.open().for_each(|(_, row)| {
+            seen.add(row.id(key));
+        });
         seen
+    }
+
+    /// Whether this is an id, and the first time that it is seen.
+    #[inline(always)]
+    fn add(&mut self, name: Name) -> bool {
+        if !name.is_some() {
+            return false;
+        }
+        self.any = true;
+        let again = self.once.set(name.0);
+        if again {
+            self.twice.set(name.0);
+        }
+        !again
     }
 }
 
@@ -53,23 +64,24 @@ impl Comparison<'_> {
         if !left.any {
             return;
         }
-        let right = Seen::of(&self.right, key, names);
-        let alone = |name: Name| !left.twice.has(name.0) && !right.twice.has(name.0);
-        let shared = |name: Name| left.once.has(name.0) && right.once.has(name.0);
-
+        // The only row of the right side that has the id.
         let mut place = vec![u32::MAX; names as usize];
-        let mut many_right = Vec::new();
+        let mut right = Seen { any: false, once: Bits::new(names), twice: Bits::new(names) };
         for (at, row) in self.right.open() {
             let name = row.id(key);
-            if !name.is_some() || !shared(name) {
-                continue;
-            }
-            if !alone(name) {
-                many_right.push((name, at));
-            } else if let Some(place) = place.get_mut(name.0 as usize) {
+            if right.add(name)
+                && let Some(place) = place.get_mut(name.0 as usize)
+            {
                 *place = at;
             }
         }
+        let alone = |name: Name| !left.twice.has(name.0) && !right.twice.has(name.0);
+        let shared = |name: Name| left.once.has(name.0) && right.once.has(name.0);
+        let some_twice = left.twice.ones().chain(right.twice.ones()).next().is_some();
+        let many_right: Vec<(Name, u32)> = match some_twice {
+            true => self.right.open().map(|(at, row)| (row.id(key), at)).filter(|(name, _)| shared(*name) && !alone(*name)).collect(),
+            false => Vec::new(),
+        };
         let mut many_left = Vec::new();
         let (lefts, rights) = (self.left.table, self.right.table);
         let rows = lefts.rows.len();
@@ -86,12 +98,11 @@ impl Comparison<'_> {
                     continue;
                 }
                 let partner = place.get(name.0 as usize).copied().unwrap_or(u32::MAX);
-                if let Some(other) = rights.rows.get(partner) {
-                    if row.kind().family() == other.kind().family() {
-                        self.settle_rows((at, row), (partner, other), rule);
-                    }
-                } else if shared(name) {
+                let Some(other) = rights.rows.get(partner) else { continue };
+                if some_twice && !alone(name) {
                     many_left.push((name, at));
+                } else if row.kind().family() == other.kind().family() {
+                    self.settle_rows((at, row), (partner, other), rule);
                 }
             }
         }
