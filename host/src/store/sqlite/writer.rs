@@ -290,7 +290,7 @@ impl Writer {
         group.fill(&mut self.queue, &mut self.bulk, GROUP_ROWS);
         if !std::mem::take(&mut self.urgent_alone) {
             let (urgent, rest) = group.split();
-            self.urgent_alone = !urgent.is_empty() && !(rest.is_empty() && self.bulk.is_empty());
+            self.urgent_alone = !urgent.is_empty() && (!rest.is_empty() || !self.bulk.is_empty());
             if self.urgent_alone {
                 self.put_off = rest;
                 return urgent.in_order();
