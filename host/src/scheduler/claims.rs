@@ -56,7 +56,7 @@ async fn run_urgent(shared: &Arc<Shared>, shutdown: &CancellationToken) {
             () = shared.parts.bells.urgent.notified() => {}
             // The usual claims look from time to time, unless there is no room for what they would find.
             () = shared.parts.clock.sleep(shared.config.poll) => {
-                if shared.queue.has_room() {
+                if shared.queue.room_now().is_some() {
                     continue;
                 }
             }

@@ -162,7 +162,8 @@ impl LocalQueue {
         }
     }
 
-    fn room_now(&self) -> Option<u32> {
+    /// The same without waiting; nothing while there is no room.
+    pub(super) fn room_now(&self) -> Option<u32> {
         let state = self.state.lock();
         let urgent_lately = state.urgent_at.is_some_and(|at| self.clock.monotonic().saturating_sub(at) < URGENT_SPELL);
         let max = if urgent_lately { self.sizes.claim_max_beside_urgent.min(CLAIM_MAX) } else { CLAIM_MAX };
@@ -177,11 +178,6 @@ impl LocalQueue {
         state.urgent_left = true;
         let soon_free = state.ahead.depth().min(self.sizes.slots);
         self.sizes.urgent_slots.saturating_add(soon_free).saturating_sub(count(&state.urgent).saturating_add(state.running_urgent))
-    }
-
-    /// Whether a look of the usual claims would find room.
-    pub(super) fn has_room(&self) -> bool {
-        self.state.lock().room(self.sizes.slots).is_some()
     }
 
     /// A claim took this long, whatever it brought.

@@ -196,13 +196,8 @@ impl Db {
             let of_front = rows.iter().filter(|(front, _)| *front == key).map(|(_, task)| (task.run_key, task.claim.seq));
             let (count, last) = of_front.fold((0_u32, from), |(count, last), place| (count + 1, last.max(place)));
             // Fewer than wanted: the front is empty, but for what other hosts are taking and what was not looked at.
-            let to = match reach.key_max {
-                _ if count == quota => Some((last.0, last.1.saturating_add(1))),
-                Some(_) if count > 0 => Some((last.0, last.1.saturating_add(1))),
-                Some(_) => Some(from),
-                None => None,
-            };
-            fronts.advance(key, to);
+            let behind = if count > 0 { (last.0, last.1.saturating_add(1)) } else { from };
+            fronts.advance(key, (count == quota || reach.key_max.is_some()).then_some(behind));
         }
         drop(fronts);
         Ok(Some(rows.into_iter().map(|(_, task)| task).collect()))

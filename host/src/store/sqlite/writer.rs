@@ -35,15 +35,15 @@ const GROUP_LATE_ROWS: usize = 256;
 /// A submission of more tasks than this is bulk.
 pub(super) const BULK_ROWS: usize = 64;
 
-/// When it is a request's turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// When it is a request's turn; in a group in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Turn {
     /// In the next group.
     Soon,
-    /// In the next group, after all others.
-    Last,
     /// In some group soon, a little at a time.
     Bulk,
+    /// In the next group, after all others.
+    Last,
 }
 
 /// Something to do in a transaction. It may be run twice, when the group it was in had to be rolled back.
@@ -156,7 +156,7 @@ impl WriterHandle {
             rules,
             queue,
             bulk: VecDeque::new(),
-            put_off: Group::default(),
+            put_off: Vec::new(),
             urgent_alone: false,
             counts: Arc::clone(&counts),
         };
@@ -189,19 +189,18 @@ impl WriterHandle {
 /// Requests that are to share a transaction.
 #[derive(Default)]
 struct Group {
-    soon: Vec<Box<dyn Pending>>,
-    last: Vec<Box<dyn Pending>>,
+    requests: Vec<Box<dyn Pending>>,
     rows: usize,
 }
 
 impl Group {
     fn add(&mut self, request: Box<dyn Pending>, bulk: &mut VecDeque<Box<dyn Pending>>) {
-        if request.turn() == Turn::Bulk { bulk.push_back(request) } else { self.put(request) }
-    }
-
-    fn put(&mut self, request: Box<dyn Pending>) {
-        self.rows += request.rows();
-        if request.turn() == Turn::Last { self.last.push(request) } else { self.soon.push(request) }
+        if request.turn() == Turn::Bulk {
+            bulk.push_back(request);
+        } else {
+            self.rows += request.rows();
+            self.requests.push(request);
+        }
     }
 
     /// Takes what waits, as far as there is room. Neither list may grow without bound while the other is served.
@@ -214,28 +213,14 @@ impl Group {
         }
     }
 
-    /// What is urgent, and the rest.
-    fn split(self) -> (Self, Self) {
-        let (mut urgent, mut rest) = (Self::default(), Self::default());
-        for request in self.soon.into_iter().chain(self.last) {
-            let part = if request.is_urgent() { &mut urgent } else { &mut rest };
-            part.put(request);
-        }
-        (urgent, rest)
-    }
-
-    fn before(mut self, rest: Self) -> Self {
-        rest.soon.into_iter().chain(rest.last).for_each(|request| self.put(request));
-        self
-    }
-
-    fn is_empty(&self) -> bool {
-        self.soon.is_empty() && self.last.is_empty()
+    /// Takes out everything but what is urgent.
+    fn split_off_rest(&mut self) -> Vec<Box<dyn Pending>> {
+        self.requests.extract_if(.., |request| !request.is_urgent()).collect()
     }
 
     fn in_order(mut self) -> Vec<Box<dyn Pending>> {
-        self.soon.append(&mut self.last);
-        self.soon
+        self.requests.sort_by_cached_key(|request| (request.turn(), !request.is_urgent()));
+        self.requests
     }
 }
 
@@ -249,7 +234,7 @@ struct Writer {
     /// Taken from the queue and not yet in a group.
     bulk: VecDeque<Box<dyn Pending>>,
     /// The same of what gave way to urgent requests.
-    put_off: Group,
+    put_off: Vec<Box<dyn Pending>>,
     /// Whether something gives way to the group at hand.
     urgent_alone: bool,
     counts: Arc<Counts>,
@@ -283,24 +268,23 @@ impl Writer {
 
     /// What goes into one transaction, of what waits.
     fn next_group(&mut self, first: Option<Box<dyn Pending>>) -> Vec<Box<dyn Pending>> {
-        let mut group = std::mem::take(&mut self.put_off);
-        if let Some(first) = first {
-            group.add(first, &mut self.bulk);
+        let mut group = Group::default();
+        for request in std::mem::take(&mut self.put_off).into_iter().chain(first) {
+            group.add(request, &mut self.bulk);
         }
         group.fill(&mut self.queue, &mut self.bulk, GROUP_ROWS);
-        if !std::mem::take(&mut self.urgent_alone) {
-            let (urgent, rest) = group.split();
-            self.urgent_alone = !urgent.is_empty() && (!rest.is_empty() || !self.bulk.is_empty());
+        let had_its_turn = std::mem::take(&mut self.urgent_alone);
+        if !had_its_turn && group.requests.iter().any(|request| request.is_urgent()) {
+            self.put_off = group.split_off_rest();
+            self.urgent_alone = !self.put_off.is_empty() || !self.bulk.is_empty();
             if self.urgent_alone {
-                self.put_off = rest;
-                return urgent.in_order();
+                return group.in_order();
             }
-            group = urgent.before(rest);
         }
         let mut bulk_rows = 0;
         while let Some(next) = self.bulk.pop_front_if(|next| bulk_rows == 0 || bulk_rows + next.rows() <= GROUP_BULK_ROWS) {
             bulk_rows += next.rows();
-            group.soon.push(next);
+            group.requests.push(next);
         }
         group.in_order()
     }
@@ -371,9 +355,7 @@ impl Writer {
             let mut late = Group { rows, ..Group::default() };
             late.fill(&mut self.queue, &mut self.bulk, late_rows);
             if self.urgent_alone {
-                let (urgent, rest) = late.split();
-                self.put_off = std::mem::take(&mut self.put_off).before(rest);
-                late = urgent;
+                self.put_off.append(&mut late.split_off_rest());
             }
             group.append(&mut late.in_order());
         }
